@@ -1,0 +1,1 @@
+//! Measurements of Fidelio, and of its peers beside it.

@@ -1,0 +1,35 @@
+//! The seam between what runs models and everything else.
+//!
+//! The rest of the program never sees a tensor of an engine.
+//! Token ids go in; logits and log-probabilities come out, one call per step.
+//! The main types are [`Backend`] and [`Session`]; what a batch looks like is a [`Forest`].
+//!
+//! ```
+//! use fidelio_backend::{Forest, Parent};
+//!
+//! // A prompt of three tokens, and two answers below it that do not see each other.
+//! let mut forest = Forest::default();
+//! let prompt = forest.push(Parent::Root, &[5, 6, 7]);
+//! forest.push(Parent::Node(prompt), &[8]);
+//! forest.push(Parent::Node(prompt), &[9, 10]);
+//! assert_eq!(forest.depths(), [0, 1, 2, 3, 3, 4]);
+//! ```
+//!
+//! It deliberately holds no model, no tokenizer, no file format and no configuration of a user.
+
+mod encoding;
+mod error;
+mod forest;
+mod session;
+mod spec;
+mod tensor;
+
+pub use encoding::Encoding;
+pub use error::BackendError;
+pub use forest::{Ask, Batch, Forest, Node, Parent, Target};
+pub use session::{
+    Answer, Answers, Backend, BackendInfo, Capacity, DeviceId, DeviceInfo, Logits, RowId, RowStep,
+    RowTo, Score, Scores, Session, Shape, Verb, Want, Wanted,
+};
+pub use spec::{CacheFormat, OpenSpec, Precision, RotaryScaling};
+pub use tensor::{TensorView, Weights};

@@ -1,0 +1,219 @@
+//! The two traits every engine implements.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{BackendError, Batch, OpenSpec, Precision, Weights};
+
+/// A place where models can run: a Burn device, or a plugin.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a place where models can run",
+    note = "implement `fidelio_backend::Backend`: `describe` says what it has, `open` gives a session"
+)]
+pub trait Backend: Send + Sync {
+    /// Name, devices, number formats, and which verbs work.
+    fn describe(&self) -> BackendInfo;
+
+    /// Makes a model resident on a device.
+    ///
+    /// # Errors
+    /// When the device is absent, the architecture unknown, or any tensor is missing, extra or
+    /// misshapen.
+    fn open(
+        &self,
+        device: DeviceId,
+        spec: &OpenSpec,
+        weights: &dyn Weights,
+    ) -> Result<Box<dyn Session>, BackendError>;
+}
+
+/// One model, resident on one device. A call that fails changes nothing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a session on a model",
+    note = "implement `fidelio_backend::Session`; a verb that the engine lacks returns `BackendError::Verb`"
+)]
+pub trait Session: Send {
+    /// Vocabulary, context, and the room that is left.
+    fn capacity(&self) -> Capacity;
+
+    /// Feeds new tokens to rows and answers what each step wants, in the order of `steps`.
+    ///
+    /// # Errors
+    /// When a row or token does not exist, a row outgrows the context, or the cache is full.
+    fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError>;
+
+    /// A new row that begins with all that `row` has cached, without copying it.
+    ///
+    /// # Errors
+    /// When the row does not exist.
+    fn fork(&mut self, row: RowId) -> Result<RowId, BackendError>;
+
+    /// Keeps the first `keep` tokens of a row; 0 frees the row. Rows forked from it keep theirs.
+    ///
+    /// # Errors
+    /// When the row does not exist or holds fewer tokens.
+    fn truncate(&mut self, row: RowId, keep: usize) -> Result<(), BackendError>;
+
+    /// Answers the targets of a batch, in their order, and leaves no row behind.
+    ///
+    /// # Errors
+    /// When the batch is malformed, a token or cached row does not exist, or the context is too
+    /// short.
+    fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError>;
+}
+
+/// What a backend is and has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct BackendInfo {
+    /// As a user writes it in `device:`, such as `flex`.
+    pub name: String,
+    /// One sentence about it.
+    pub about: String,
+    /// The devices that are present.
+    pub devices: Vec<DeviceInfo>,
+    /// The arithmetic it offers.
+    pub precisions: Vec<Precision>,
+    /// What its sessions can do.
+    pub verbs: Vec<Verb>,
+}
+
+/// A device of a backend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeviceInfo {
+    /// Its number within the backend.
+    pub id: DeviceId,
+    /// What the machine calls it.
+    pub name: String,
+    /// Memory in bytes, where known.
+    pub memory: Option<u64>,
+}
+
+/// A device's number within its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct DeviceId(pub u32);
+
+/// A call of [`Session`] that an engine may or may not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant is the method of that name")]
+pub enum Verb {
+    Extend,
+    Fork,
+    Truncate,
+    Score,
+}
+
+/// A cached row of a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RowId(pub u64);
+
+/// Sizes of a session, and the room it has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Token ids are below this.
+    pub vocabulary: usize,
+    /// Tokens that a row may hold.
+    pub context: usize,
+    /// Rows that may still be opened.
+    pub rows: usize,
+    /// Tokens that may still be cached.
+    pub tokens: usize,
+}
+
+/// New tokens for one row, and what is wanted back.
+#[derive(Debug, Clone, Copy)]
+pub struct RowStep<'a> {
+    /// The row they are for.
+    pub row: RowTo,
+    /// At least one token.
+    pub tokens: &'a [u32],
+    /// What is wanted back.
+    pub wanted: Wanted<'a>,
+}
+
+/// The row a step is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowTo {
+    /// A new row; the answer carries its id.
+    New,
+    /// A row that exists. A row appears at most once in one call.
+    Row(RowId),
+}
+
+/// At which of a step's tokens something is wanted back.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Wanted<'a> {
+    /// Nowhere: a chunk of a prompt pays for no head.
+    Nothing,
+    /// At the last token.
+    Last(Shape<'a>),
+    /// At every token.
+    All(Shape<'a>),
+}
+
+/// How much of a position's logits is wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Shape<'a> {
+    /// All of them.
+    Full,
+    /// The `k` largest, those of `also`, and the log of the sum of all exponentials.
+    Top {
+        /// How many of the largest.
+        k: usize,
+        /// Tokens that are wanted in any case.
+        also: &'a [u32],
+    },
+}
+
+/// One answer per step, in the order of the steps.
+pub type Answers = Vec<Answer>;
+
+/// What `extend` answers to one step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The step's row, also when it is new.
+    pub row: RowId,
+    /// Logits of the wanted positions, in order.
+    pub logits: Vec<Logits>,
+}
+
+/// Unnormalised log-probabilities of the next token.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Logits {
+    /// One per token of the vocabulary.
+    Full(Vec<f32>),
+    /// Some of them.
+    Top {
+        /// The largest, descending, ties by smaller id; then those of `also` in their order.
+        entries: Vec<(u32, f32)>,
+        /// The log of the sum of the exponentials of all logits.
+        logsumexp: f32,
+    },
+}
+
+/// What `score` reports besides log-probabilities.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Want {
+    /// Also the full logits at every target: for tests and drift measurements.
+    pub logits: bool,
+}
+
+/// The answers of a batch, in the order of its targets.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Scores {
+    /// One per target.
+    pub scores: Vec<Score>,
+    /// Full logits per target, if wanted.
+    pub logits: Vec<Vec<f32>>,
+}
+
+/// A target's answer.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Score {
+    /// Natural log-probability of the asked token.
+    pub logprob: f32,
+    /// How many tokens have a larger logit.
+    pub rank: u32,
+    /// The token with the largest logit (the smallest id among equals).
+    pub top: u32,
+}

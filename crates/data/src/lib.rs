@@ -1,0 +1,1 @@
+//! Rows to forests: readers, splits, sampling, ledger.

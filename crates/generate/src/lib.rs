@@ -1,0 +1,1 @@
+//! Scheduling, sampling, stop rules: text out of a session.

@@ -1,0 +1,1 @@
+//! Architectures on Burn behind the seam: BurnBackend.

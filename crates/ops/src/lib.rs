@@ -1,0 +1,1 @@
+//! The operations over Burn that decide a language model's speed.

@@ -1,0 +1,1 @@
+//! Text to tokens: templates, chat templates, token budget, what is learnt.
