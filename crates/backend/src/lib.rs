@@ -17,8 +17,12 @@
 //!
 //! It deliberately holds no model, no tokenizer, no file format and no configuration of a user.
 
+#[cfg(feature = "testing")]
+pub mod contract;
 mod encoding;
 mod error;
+#[cfg(feature = "testing")]
+mod fake;
 mod forest;
 mod session;
 mod spec;
@@ -26,6 +30,8 @@ mod tensor;
 
 pub use encoding::Encoding;
 pub use error::BackendError;
+#[cfg(feature = "testing")]
+pub use fake::{FakeBackend, FakeLimits, FakeProbe, FakeSession};
 pub use forest::{Ask, Batch, Forest, Node, Parent, Target};
 pub use session::{
     Answer, Answers, Backend, BackendInfo, Capacity, DeviceId, DeviceInfo, Logits, RowId, RowStep,
