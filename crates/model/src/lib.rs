@@ -1,1 +1,26 @@
-//! Architectures on Burn behind the seam: BurnBackend.
+//! Architectures on Burn behind the seam.
+//!
+//! [`BurnBackend`] opens a checkpoint on one of Burn's devices; what comes back is a
+//! [`fidelio_backend::Session`].
+//!
+//! ```
+//! use fidelio_backend::Backend as _;
+//!
+//! for backend in fidelio_model::backends() {
+//!     let info = backend.describe();
+//!     assert!(!info.devices.is_empty(), "{} is compiled in, so it has a device", info.name);
+//! }
+//! ```
+//!
+//! It deliberately knows no file, no tokenizer and no text: tensors come by name, tokens by id.
+
+mod arch;
+mod backend;
+mod cache;
+mod layers;
+mod loader;
+mod pass;
+mod session;
+
+pub use arch::MODEL_TYPES;
+pub use backend::{BurnBackend, Engine, backends};

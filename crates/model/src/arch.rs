@@ -1,0 +1,57 @@
+//! Which architectures exist: one file each, one line each here.
+
+mod llama;
+
+use burn::tensor::Tensor;
+use fidelio_backend::{BackendError, OpenSpec};
+use serde::de::DeserializeOwned;
+
+use crate::{layers::Head, loader::Loader, pass::Pass};
+
+/// `model_type` of every architecture that runs.
+pub const MODEL_TYPES: &[&str] = &["llama", "mistral"];
+
+/// A decoder: hidden states out of token ids, and a head that turns them into logits.
+pub(crate) trait Decoder: Send {
+    /// Hidden states before the last norm: `[t]` ids to `[t, hidden]`.
+    fn forward(&self, ids: &[u32], pass: &mut Pass<'_>) -> Tensor<2>;
+
+    /// The last norm and the output projection.
+    fn head(&self) -> &Head;
+
+    /// Sizes that a session needs.
+    fn sizes(&self) -> Sizes;
+}
+
+/// Sizes of a decoder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) context: usize,
+    pub(crate) layers: usize,
+    pub(crate) key_value_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) window: Option<u32>,
+}
+
+/// Builds the architecture that `config.json` names.
+pub(crate) fn build(
+    spec: &OpenSpec,
+    loader: &mut Loader<'_>,
+) -> Result<Box<dyn Decoder>, BackendError> {
+    let model_type = spec.config.get("model_type").and_then(serde_json::Value::as_str);
+    match model_type {
+        Some("llama" | "mistral") => Ok(Box::new(llama::Llama::build(spec, loader)?)),
+        other => Err(BackendError::Architecture {
+            model_type: other.unwrap_or("(none given)").into(),
+            supported: MODEL_TYPES.iter().map(ToString::to_string).collect(),
+        }),
+    }
+}
+
+/// Reads an architecture's keys out of `config.json`.
+fn config_of<T: DeserializeOwned>(spec: &OpenSpec) -> Result<T, BackendError> {
+    serde_path_to_error::deserialize(&spec.config).map_err(|error| BackendError::ModelConfig {
+        key: error.path().to_string(),
+        problem: format!("does not fit: {}", error.inner()),
+    })
+}

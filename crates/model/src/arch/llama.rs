@@ -1,0 +1,190 @@
+//! Llama 2/3, Mistral and their many copies: pre-norm blocks, rotary grouped attention, SwiGLU.
+//! Papers: arxiv.org/abs/2302.13971, arxiv.org/abs/2310.06825. Golden logits: tests/golden/llama.
+
+use burn::tensor::Tensor;
+use fidelio_backend::{BackendError, OpenSpec};
+use fidelio_ops::Weight;
+
+use super::{Decoder, Sizes, config_of};
+use crate::{
+    layers::{Attention, AttentionConfig, GatedMlp, Head, RmsNorm, Rotary, RotaryConfig, refuse},
+    loader::Loader,
+    pass::Pass,
+};
+
+/// The checkpoint's `config.json`, its keys unchanged. What stands there besides changes nothing.
+#[derive(Debug, Clone, serde::Deserialize)]
+struct LlamaConfig {
+    vocab_size: usize,
+    hidden_size: usize,
+    intermediate_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    num_key_value_heads: Option<usize>,
+    head_dim: Option<usize>,
+    max_position_embeddings: usize,
+    rms_norm_eps: f64,
+    #[serde(default = "silu")]
+    hidden_act: String,
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+    #[serde(default)]
+    tie_word_embeddings: bool,
+    /// Mistral's first version; null or absent in the others.
+    sliding_window: Option<u32>,
+    partial_rotary_factor: Option<f64>,
+    #[serde(flatten)]
+    rotary: RotaryConfig,
+}
+
+fn silu() -> String {
+    "silu".into()
+}
+
+impl LlamaConfig {
+    fn check(&self) -> Result<(), BackendError> {
+        if !matches!(self.hidden_act.as_str(), "silu" | "swish") {
+            return refuse("hidden_act", format!("is `{}`; only `silu` is built", self.hidden_act));
+        }
+        if self.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
+            return refuse("partial_rotary_factor", "other than 1 is not built".into());
+        }
+        for (key, size) in [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.key_value_heads()),
+            ("head_dim", self.head_dim()),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ] {
+            if size == 0 {
+                return refuse(key, "is 0".into());
+            }
+        }
+        if !self.num_attention_heads.is_multiple_of(self.key_value_heads()) {
+            return refuse(
+                "num_key_value_heads",
+                format!("is {}, which does not divide the {} attention heads",
+                    self.key_value_heads(), self.num_attention_heads),
+            );
+        }
+        Ok(())
+    }
+
+    fn key_value_heads(&self) -> usize {
+        self.num_key_value_heads.unwrap_or(self.num_attention_heads)
+    }
+
+    fn head_dim(&self) -> usize {
+        self.head_dim.unwrap_or(self.hidden_size / self.num_attention_heads.max(1))
+    }
+
+    fn attention(&self) -> AttentionConfig {
+        AttentionConfig {
+            hidden_size: self.hidden_size,
+            query_heads: self.num_attention_heads,
+            key_value_heads: self.key_value_heads(),
+            head_dim: self.head_dim(),
+            bias: self.attention_bias,
+        }
+    }
+}
+
+/// Field names spell the checkpoint's tensor names.
+pub(crate) struct Llama {
+    embed_tokens: Weight,
+    layers: Vec<Block>,
+    head: Head,
+    rotary: Rotary,
+    sizes: Sizes,
+}
+
+struct Block {
+    input_layernorm: RmsNorm,
+    self_attn: Attention,
+    post_attention_layernorm: RmsNorm,
+    mlp: GatedMlp,
+}
+
+impl Llama {
+    pub(crate) fn build(spec: &OpenSpec, loader: &mut Loader<'_>) -> Result<Self, BackendError> {
+        let config: LlamaConfig = config_of(spec)?;
+        config.check()?;
+        let (context, rotary) = Rotary::new(
+            &config.rotary,
+            spec.rotary,
+            config.head_dim(),
+            config.max_position_embeddings,
+        )?;
+        let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
+        let embed_tokens = loader.matrix("model.embed_tokens.weight", vocabulary, hidden);
+        let layers = (0..config.num_hidden_layers)
+            .map(|i| Block::load(&format!("model.layers.{i}"), &config, loader))
+            .collect();
+        let norm = RmsNorm::load("model.norm", hidden, config.rms_norm_eps, loader);
+        let output = if config.tie_word_embeddings {
+            loader.accept_copy("lm_head.weight", "model.embed_tokens.weight");
+            embed_tokens.clone()
+        } else {
+            loader.matrix("lm_head.weight", vocabulary, hidden)
+        };
+        let sizes = Sizes {
+            context,
+            layers: config.num_hidden_layers,
+            key_value_heads: config.key_value_heads(),
+            head_dim: config.head_dim(),
+            window: config.sliding_window,
+        };
+        Ok(Self { embed_tokens, layers, head: Head::new(norm, output), rotary, sizes })
+    }
+}
+
+impl Decoder for Llama {
+    fn forward(&self, ids: &[u32], pass: &mut Pass<'_>) -> Tensor<2> {
+        let mut x = self.embed_tokens.embed(ids); // [t, hidden]
+        let turn = self.rotary.at(pass.positions(), &x.device());
+        for (i, block) in self.layers.iter().enumerate() {
+            let attended = block.self_attn.forward(
+                block.input_layernorm.forward(x.clone()),
+                &turn,
+                pass,
+                i,
+            );
+            x = x + attended;
+            let mixed = block.mlp.forward(block.post_attention_layernorm.forward(x.clone()));
+            x = x + mixed;
+        }
+        x
+    }
+
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn sizes(&self) -> Sizes {
+        self.sizes
+    }
+}
+
+impl Block {
+    fn load(at: &str, config: &LlamaConfig, loader: &mut Loader<'_>) -> Self {
+        let norm = |name: &str, loader: &mut Loader<'_>| {
+            RmsNorm::load(&format!("{at}.{name}"), config.hidden_size, config.rms_norm_eps, loader)
+        };
+        Self {
+            input_layernorm: norm("input_layernorm", loader),
+            self_attn: Attention::load(&format!("{at}.self_attn"), &config.attention(), loader),
+            post_attention_layernorm: norm("post_attention_layernorm", loader),
+            mlp: GatedMlp::load(
+                &format!("{at}.mlp"),
+                [config.hidden_size, config.intermediate_size],
+                config.mlp_bias,
+                loader,
+            ),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The last norm and the output projection, paid only where something is asked.
+
+use burn::tensor::{Int, Tensor, TensorData};
+use fidelio_ops::{Asked, TokenScore, TopLogits, Weight};
+
+use super::RmsNorm;
+
+/// Turns hidden states into statements about the next token.
+pub(crate) struct Head {
+    norm: RmsNorm,
+    output: Weight,
+}
+
+impl Head {
+    pub(crate) fn new(norm: RmsNorm, output: Weight) -> Self {
+        Self { norm, output }
+    }
+
+    pub(crate) fn vocabulary(&self) -> usize {
+        self.output.rows()
+    }
+
+    /// The normed hidden states of some tokens: `[t, hidden]` to `[rows, hidden]`.
+    pub(crate) fn pick(&self, hidden: Tensor<2>, rows: &[u32]) -> Tensor<2> {
+        let all = rows.len() == hidden.dims()[0] && rows.iter().zip(0..).all(|(&r, i)| r == i);
+        let picked = if all {
+            hidden
+        } else {
+            let index: Vec<i32> = rows.iter().map(|&row| row as i32).collect();
+            let index = TensorData::new(index, [rows.len()]);
+            let index = Tensor::<1, Int>::from_data(index, &hidden.device());
+            hidden.select(0, index)
+        };
+        self.norm.forward(picked)
+    }
+
+    /// All logits of picked tokens, one vector each.
+    pub(crate) fn logits(&self, picked: Tensor<2>) -> Vec<Vec<f32>> {
+        let data = self.output.linear(picked).into_data();
+        let logits = data.as_slice::<f32>().expect("logits are f32");
+        logits.chunks_exact(self.vocabulary()).map(<[f32]>::to_vec).collect()
+    }
+
+    pub(crate) fn top(&self, picked: Tensor<2>, k: usize, also: &[u32]) -> Vec<TopLogits> {
+        self.output.top_logits(picked, k, also)
+    }
+
+    pub(crate) fn scores(&self, picked: Tensor<2>, asked: Vec<Asked>) -> Vec<TokenScore> {
+        self.output.token_scores(picked, asked)
+    }
+}

@@ -1,0 +1,22 @@
+//! Root-mean-square norm (arxiv.org/abs/1910.07467).
+
+use burn::tensor::Tensor;
+
+use crate::loader::Loader;
+
+/// Divides each row by its root mean square and scales its channels.
+pub(crate) struct RmsNorm {
+    weight: Tensor<1>,
+    eps: f64,
+}
+
+impl RmsNorm {
+    pub(crate) fn load(at: &str, size: usize, eps: f64, loader: &mut Loader<'_>) -> Self {
+        Self { weight: loader.vector(&format!("{at}.weight"), size), eps }
+    }
+
+    /// `[t, size]` to the same.
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        fidelio_ops::rms_norm(x, self.weight.clone(), self.eps)
+    }
+}

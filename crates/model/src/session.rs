@@ -1,0 +1,258 @@
+//! A model on a Burn device: rows in a cache, forests to score.
+
+use std::collections::BTreeSet;
+
+use burn::tensor::{Device, Tensor};
+use fidelio_backend::{
+    Answer, Answers, Ask, BackendError, Batch, Capacity, Logits, OpenSpec, RowId, RowStep, RowTo,
+    Score, Scores, Session, Shape, Want, Wanted, Weights,
+};
+use fidelio_ops::{Asked, TopLogits};
+
+use crate::{
+    arch::{self, Decoder},
+    cache::{Pool, Rows},
+    loader::Loader,
+    pass::{Layout, Pass},
+};
+
+/// Rows that a session allows; memory for their tokens ends sooner.
+const ROWS: usize = 4096;
+
+/// One model, resident on one device.
+pub(crate) struct BurnSession {
+    model: Box<dyn Decoder>,
+    rows: Rows,
+    pool: Pool,
+}
+
+impl BurnSession {
+    pub(crate) fn open(
+        spec: &OpenSpec,
+        weights: &dyn Weights,
+        device: &Device,
+        memory: Option<u64>,
+    ) -> Result<Self, BackendError> {
+        let mut loader = Loader::new(weights, device);
+        let model = arch::build(spec, &mut loader)?;
+        loader.finish()?;
+        let sizes = model.sizes();
+        let tokens = spec.cached_tokens.unwrap_or_else(|| {
+            let bytes = memory.map_or(4 << 30, |bytes| bytes as usize / 2);
+            (bytes / Pool::bytes_per_token(sizes)).max(sizes.context)
+        });
+        Ok(Self { rows: Rows::new(tokens), pool: Pool::new(sizes, device), model })
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.model.head().vocabulary()
+    }
+
+    fn check_tokens(&self, tokens: &[u32]) -> Result<(), BackendError> {
+        let vocabulary = self.vocabulary();
+        match tokens.iter().find(|&&token| token as usize >= vocabulary) {
+            Some(&token) => Err(BackendError::NoToken { token, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_context(&self, tokens: usize) -> Result<(), BackendError> {
+        let context = self.model.sizes().context;
+        if tokens > context {
+            return Err(BackendError::Context { tokens, context });
+        }
+        Ok(())
+    }
+
+    /// Everything that could fail, before anything changes.
+    fn check_steps(&self, steps: &[RowStep<'_>]) -> Result<(), BackendError> {
+        let mut seen = BTreeSet::new();
+        let mut pages = 0;
+        for step in steps {
+            if step.tokens.is_empty() {
+                return Err(BackendError::Engine("a step has no tokens".into()));
+            }
+            self.check_tokens(step.tokens)?;
+            if let Wanted::Last(Shape::Top { also, .. }) | Wanted::All(Shape::Top { also, .. }) =
+                step.wanted
+            {
+                self.check_tokens(also)?;
+            }
+            let row = match step.row {
+                RowTo::New => None,
+                RowTo::Row(row) if !seen.insert(row) => {
+                    return Err(BackendError::Engine(format!("{row:?} appears twice in one call")));
+                }
+                RowTo::Row(row) => Some(row),
+            };
+            let held = row.map_or(Ok(0), |row| self.rows.len(row))? as usize;
+            self.check_context(held + step.tokens.len())?;
+            pages += self.rows.pages_for(row, step.tokens.len())?;
+        }
+        let new_rows = steps.iter().filter(|step| step.row == RowTo::New).count();
+        if self.rows.count() + new_rows > ROWS {
+            return Err(BackendError::Engine(format!("more than {ROWS} rows")));
+        }
+        if pages > self.rows.free_pages() {
+            return Err(BackendError::CacheFull {
+                needed: steps.iter().map(|step| step.tokens.len()).sum(),
+                free: self.rows.free_tokens(),
+            });
+        }
+        Ok(())
+    }
+
+    fn forward(&mut self, ids: &[u32], layout: Layout, slots: Option<Vec<u32>>) -> Tensor<2> {
+        let window = self.model.sizes().window;
+        let mut pass = Pass::new(layout, window, &mut self.pool, slots);
+        self.model.forward(ids, &mut pass)
+    }
+
+    /// The logits that one step wants, given its tokens' hidden states.
+    fn logits(&self, hidden: &Tensor<2>, first: usize, step: &RowStep<'_>) -> Vec<Logits> {
+        let end = first + step.tokens.len();
+        let (rows, shape) = match step.wanted {
+            Wanted::Nothing => return Vec::new(),
+            Wanted::Last(shape) => (end as u32 - 1..end as u32, shape),
+            Wanted::All(shape) => (first as u32..end as u32, shape),
+        };
+        let rows: Vec<u32> = rows.collect();
+        let picked = self.model.head().pick(hidden.clone(), &rows);
+        self.shaped(picked, shape)
+    }
+
+    fn shaped(&self, picked: Tensor<2>, shape: Shape<'_>) -> Vec<Logits> {
+        match shape {
+            Shape::Full => {
+                self.model.head().logits(picked).into_iter().map(Logits::Full).collect()
+            }
+            Shape::Top { k, also } => self
+                .model
+                .head()
+                .top(picked, k, also)
+                .into_iter()
+                .map(|TopLogits { entries, logsumexp }| Logits::Top { entries, logsumexp })
+                .collect(),
+        }
+    }
+
+    /// The common case of decoding: every step wants the same shape at its last token, so the
+    /// head runs once for all of them.
+    fn last_logits(&self, hidden: &Tensor<2>, steps: &[RowStep<'_>]) -> Option<Vec<Vec<Logits>>> {
+        let Wanted::Last(shape) = steps.first()?.wanted else { return None };
+        if steps.iter().any(|step| step.wanted != Wanted::Last(shape)) {
+            return None;
+        }
+        let mut end = 0;
+        let rows: Vec<u32> = steps
+            .iter()
+            .map(|step| {
+                end += step.tokens.len() as u32;
+                end - 1
+            })
+            .collect();
+        let picked = self.model.head().pick(hidden.clone(), &rows);
+        Some(self.shaped(picked, shape).into_iter().map(|logits| vec![logits]).collect())
+    }
+}
+
+impl Session for BurnSession {
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            vocabulary: self.vocabulary(),
+            context: self.model.sizes().context,
+            rows: ROWS - self.rows.count(),
+            tokens: self.rows.free_tokens(),
+        }
+    }
+
+    fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError> {
+        self.check_steps(steps)?;
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut layout = Layout::default();
+        let mut rows = Vec::with_capacity(steps.len());
+        let mut ids = Vec::new();
+        let mut slots = Vec::new();
+        for step in steps {
+            let row = match step.row {
+                RowTo::New => self.rows.open(),
+                RowTo::Row(row) => row,
+            };
+            layout.push(&self.rows.spans(row)?, step.tokens.len());
+            slots.extend(self.rows.grow(row, step.tokens.len()));
+            ids.extend_from_slice(step.tokens);
+            rows.push(row);
+        }
+        self.pool.reserve(self.rows.slots());
+        let hidden = self.forward(&ids, layout, Some(slots));
+        let logits = self.last_logits(&hidden, steps).unwrap_or_else(|| {
+            let mut first = 0;
+            let each = |step: &RowStep<'_>| {
+                let logits = self.logits(&hidden, first, step);
+                first += step.tokens.len();
+                logits
+            };
+            steps.iter().map(each).collect()
+        });
+        Ok(rows.into_iter().zip(logits).map(|(row, logits)| Answer { row, logits }).collect())
+    }
+
+    fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
+        if self.rows.count() >= ROWS {
+            return Err(BackendError::Engine(format!("more than {ROWS} rows")));
+        }
+        self.rows.fork(row)
+    }
+
+    fn truncate(&mut self, row: RowId, keep: usize) -> Result<(), BackendError> {
+        self.rows.truncate(row, keep)
+    }
+
+    fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
+        batch.check()?;
+        self.check_tokens(&batch.forest.tokens)?;
+        let asked: Vec<u32> = batch.targets.iter().map(|target| token_of(target.ask)).collect();
+        self.check_tokens(&asked)?;
+        let layout = Layout::of(&batch.forest, |row| self.rows.spans(row))?;
+        self.check_context(layout.longest())?;
+        if batch.targets.is_empty() {
+            return Ok(Scores::default());
+        }
+
+        let hidden = self.forward(&batch.forest.tokens, layout, None);
+        // Several targets may stand at one token: its logits are computed once.
+        let places: BTreeSet<u32> = batch.targets.iter().map(|target| target.at).collect();
+        let places: Vec<u32> = places.into_iter().collect();
+        let picked = self.model.head().pick(hidden, &places);
+        let place = |at: u32| places.binary_search(&at).expect("every target's place is listed");
+        let asks = batch
+            .targets
+            .iter()
+            .zip(asked)
+            .map(|(target, token)| Asked { row: place(target.at) as u32, token })
+            .collect();
+        let logits = if want.logits {
+            let rows = self.model.head().logits(picked.clone());
+            batch.targets.iter().map(|target| rows[place(target.at)].clone()).collect()
+        } else {
+            Vec::new()
+        };
+        let scores = self
+            .model
+            .head()
+            .scores(picked, asks)
+            .into_iter()
+            .map(|score| Score { logprob: score.logprob, rank: score.rank, top: score.top })
+            .collect();
+        Ok(Scores { scores, logits })
+    }
+}
+
+fn token_of(ask: Ask) -> u32 {
+    match ask {
+        Ask::Token(token) => token,
+        _ => unreachable!("`Ask` has no other question yet"),
+    }
+}

@@ -1,0 +1,65 @@
+//! The tiny reference checkpoints of `tests/golden`, as named tensors.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use fidelio_backend::{
+    Backend as _, BackendError, DeviceId, Encoding, OpenSpec, Session, TensorView, Weights,
+};
+use fidelio_model::BurnBackend;
+
+/// Every reference checkpoint.
+pub(crate) const NAMES: [&str; 4] = ["llama", "llama-bias-llama3", "llama-linear", "mistral"];
+
+/// Tensors in memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Tensors(pub(crate) BTreeMap<String, TensorView>);
+
+impl Weights for Tensors {
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn get(&self, name: &str) -> Result<TensorView, BackendError> {
+        self.0
+            .get(name)
+            .cloned()
+            .ok_or_else(|| BackendError::Engine(format!("no tensor `{name}`")))
+    }
+}
+
+/// A reference checkpoint: its `config.json`, tensors, and folder.
+pub(crate) struct Golden {
+    pub(crate) config: serde_json::Value,
+    pub(crate) tensors: Tensors,
+    pub(crate) folder: PathBuf,
+}
+
+impl Golden {
+    pub(crate) fn read(name: &str) -> Self {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+        let config = std::fs::read(folder.join("config.json")).unwrap();
+        let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
+        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+        let tensors = file
+            .tensors()
+            .into_iter()
+            .map(|(name, view)| {
+                assert_eq!(view.dtype(), safetensors::Dtype::F32);
+                let tensor = TensorView {
+                    encoding: Encoding::F32,
+                    shape: view.shape().to_vec(),
+                    bytes: bytes::Bytes::copy_from_slice(view.data()),
+                };
+                (name, tensor)
+            })
+            .collect();
+        let config = serde_json::from_slice(&config).unwrap();
+        Self { config, tensors: Tensors(tensors), folder }
+    }
+
+    pub(crate) fn open(&self, backend: &BurnBackend) -> Box<dyn Session> {
+        backend
+            .open(DeviceId(0), &OpenSpec::new(self.config.clone()), &self.tensors)
+            .unwrap_or_else(|error| panic!("{}: {error}", backend.name()))
+    }
+}

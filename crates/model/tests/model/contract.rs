@@ -1,0 +1,13 @@
+//! Every engine that is compiled in keeps the contract of the seam, on every architecture.
+
+use crate::checkpoint::{Golden, NAMES};
+
+#[test]
+fn sessions_keep_the_contract() {
+    for backend in fidelio_model::backends() {
+        for name in NAMES {
+            let golden = Golden::read(name);
+            fidelio_backend::contract::check_session(&|| golden.open(&backend), 2e-4);
+        }
+    }
+}

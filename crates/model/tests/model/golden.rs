@@ -1,0 +1,64 @@
+//! Logits and losses of tiny checkpoints, as transformers computes them
+//! (`tests/make_goldens.py`).
+
+use std::collections::BTreeMap;
+
+use fidelio_backend::{Ask, Batch, Parent, RowStep, RowTo, Session, Shape, Target, Want, Wanted};
+use serde::Deserialize;
+
+use crate::checkpoint::{Golden, NAMES};
+
+#[derive(Deserialize)]
+struct Case {
+    ids: Vec<u32>,
+    logits: BTreeMap<usize, Vec<f32>>,
+    mean_nll: Option<f32>,
+}
+
+#[test]
+fn logits_and_losses_equal_transformers() {
+    for backend in fidelio_model::backends() {
+        for name in NAMES {
+            let golden = Golden::read(name);
+            let cases = std::fs::read(golden.folder.join("cases.json")).unwrap();
+            let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
+            let mut session = golden.open(&backend);
+            for case in cases {
+                let at = format!("{name} on {}, {} tokens", backend.name(), case.ids.len());
+                check_logits(&at, session.as_mut(), &case);
+                check_loss(&at, session.as_mut(), &case);
+            }
+        }
+    }
+}
+
+fn check_logits(at: &str, session: &mut dyn Session, case: &Case) {
+    let step = RowStep { row: RowTo::New, tokens: &case.ids, wanted: Wanted::All(Shape::Full) };
+    let answer = session.extend(&[step]).unwrap().remove(0);
+    session.truncate(answer.row, 0).unwrap();
+    for (&position, expected) in &case.logits {
+        let fidelio_backend::Logits::Full(found) = &answer.logits[position] else {
+            panic!("full logits were asked for");
+        };
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            assert!(
+                (found - expected).abs() < 1e-4 * expected.abs().max(1.0),
+                "{at}, position {position}, logit {i}: {found}, transformers {expected}"
+            );
+        }
+    }
+}
+
+fn check_loss(at: &str, session: &mut dyn Session, case: &Case) {
+    let Some(expected) = case.mean_nll else { return };
+    let mut batch = Batch::default();
+    batch.forest.push(Parent::Root, &case.ids);
+    batch.targets = case.ids[1..]
+        .iter()
+        .zip(0..)
+        .map(|(&token, at)| Target { at, ask: Ask::Token(token), weight: 1.0, group: 0 })
+        .collect();
+    let scores = session.score(&batch, Want::default()).unwrap().scores;
+    let found = -scores.iter().map(|score| score.logprob).sum::<f32>() / scores.len() as f32;
+    assert!((found - expected).abs() < 1e-4, "{at}: loss {found}, transformers {expected}");
+}

@@ -1,0 +1,6 @@
+//! Architectures against independent references, and every engine against the contract.
+
+mod checkpoint;
+mod contract;
+mod golden;
+mod refusals;

@@ -1,0 +1,132 @@
+//! The extension trait. Shapes: `n`, `t` tokens, `hq`, `hk` query and key heads, `d` head size.
+#![cfg_attr(
+    feature = "ndarray",
+    expect(deprecated, reason = "upstream is retiring ndarray; users still ask for it")
+)]
+
+use std::sync::Arc;
+
+use burn::backend::{
+    Backend, backend_extension,
+    tensor::{FloatTensor, IntTensor},
+};
+use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, TopLogits};
+
+use crate::plain;
+
+/// What the bytes of a stored matrix mean: `rows` outputs of `cols` inputs each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredMatrix {
+    /// How each row's elements are written.
+    pub format: Format,
+    /// Outputs.
+    pub rows: usize,
+    /// Inputs; whole blocks of the format.
+    pub cols: usize,
+}
+
+/// What the tokens of a batch attend to: per run of queries, earlier spans and then itself.
+#[derive(Debug, Clone)]
+pub struct Sees {
+    /// The runs, in the order of the batch's tokens.
+    pub runs: Arc<[Run]>,
+    /// The spans that runs point into, each run's in path order.
+    pub spans: Arc<[Span]>,
+    /// A query sees at most so many keys, itself included.
+    pub window: Option<u32>,
+}
+
+/// Burn's backend, with what language models need besides.
+///
+/// A stored matrix travels as its raw bytes (`u8`, `[bytes]`), so that a quantised weight takes
+/// the memory of its file and no more.
+#[backend_extension(
+    Flex: cfg(feature = "flex"),
+    NdArray: cfg(feature = "ndarray"),
+    Cube: cfg(any(feature = "wgpu", feature = "cuda"))
+)]
+pub trait LlmBackend: Backend {
+    /// `x · wᵀ`: `[n, cols]` to `[n, rows]`.
+    fn linear_stored(
+        x: FloatTensor<Self>,
+        w: IntTensor<Self>,
+        matrix: StoredMatrix,
+    ) -> FloatTensor<Self> {
+        plain::linear_stored::<Self>(x, w, matrix)
+    }
+
+    /// Rows of a stored table: `[ids, cols]`.
+    fn embed_stored(w: IntTensor<Self>, ids: Vec<u32>, matrix: StoredMatrix) -> FloatTensor<Self> {
+        plain::embed_stored::<Self>(w, &ids, matrix)
+    }
+
+    /// Each row divided by its root mean square, times `weight` (arXiv 1910.07467): `[n, c]`.
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
+        plain::rms_norm::<Self>(x, weight, eps)
+    }
+
+    /// Rotary position embedding (arXiv 2104.09864) in the rotate-half layout:
+    /// `x` `[t, h, d]`, `cos` and `sin` `[t, r/2]`; channels from `r` on stay as they are.
+    fn rotary(
+        x: FloatTensor<Self>,
+        cos: FloatTensor<Self>,
+        sin: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        plain::rotary::<Self>(x, cos, sin)
+    }
+
+    /// `silu(gate) · up`, element by element (arXiv 2002.05202).
+    fn gated_silu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        plain::gated_silu::<Self>(gate, up)
+    }
+
+    /// Grouped attention over a forest and a cache.
+    /// `q` `[t, hq, d]`, `k` and `v` `[t, hk, d]`, `past_k` and `past_v` `[slots, hk, d]`; gives
+    /// `[t, hq, d]`. The softmax is taken over `scale · q·k` of what `sees` lets through.
+    fn attention(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        past_k: FloatTensor<Self>,
+        past_v: FloatTensor<Self>,
+        sees: Sees,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        plain::attention::<Self>(q, k, v, past_k, past_v, &sees, scale)
+    }
+
+    /// Writes `rows` `[n, hk, d]` into the cache `pool` `[slots, hk, d]` at `slots`.
+    /// In place where the pool has one owner.
+    fn store(
+        pool: FloatTensor<Self>,
+        rows: FloatTensor<Self>,
+        slots: Vec<u32>,
+    ) -> FloatTensor<Self> {
+        plain::store::<Self>(pool, rows, &slots)
+    }
+
+    /// Log-probability, rank and winner at asked rows of `hidden` `[n, cols]`, without a full
+    /// logits tensor.
+    fn token_scores_stored(
+        hidden: FloatTensor<Self>,
+        head: IntTensor<Self>,
+        matrix: StoredMatrix,
+        asked: Vec<Asked>,
+    ) -> Vec<TokenScore> {
+        plain::token_scores_stored::<Self>(hidden, head, matrix, &asked)
+    }
+
+    /// The `k` largest logits, those of `also`, and the log-sum-exp of each row of `hidden`.
+    fn top_logits_stored(
+        hidden: FloatTensor<Self>,
+        head: IntTensor<Self>,
+        matrix: StoredMatrix,
+        k: usize,
+        also: Vec<u32>,
+    ) -> Vec<TopLogits> {
+        plain::top_logits_stored::<Self>(hidden, head, matrix, k, &also)
+    }
+}
+
+#[cfg(any(feature = "wgpu", feature = "cuda"))]
+impl LlmBackend for burn::backend::Cube {}

@@ -1,0 +1,233 @@
+//! The fast paths of the CPU backends: the same operations over slices.
+//!
+//! [`Host`] is how a CPU backend shows its storage; [`implement`] makes [`crate::LlmBackend`]
+//! of it.
+
+use std::borrow::Cow;
+
+use burn::{
+    backend::{
+        Backend, TensorMetadata,
+        tensor::{FloatTensor, IntTensor},
+    },
+    tensor::TensorData,
+};
+use fidelio_kernels::{self as kernels, Asked, Heads, Matrix, TokenScore, TopLogits};
+
+use crate::{Sees, StoredMatrix, plain::consecutive};
+
+/// A backend whose tensors live in this process's memory.
+pub(crate) trait Host: Backend {
+    /// The elements in row-major order; copied only where the tensor is a strided view.
+    fn floats(x: &FloatTensor<Self>) -> Cow<'_, [f32]>;
+
+    /// The bytes of a `u8` tensor.
+    fn raw(x: &IntTensor<Self>) -> Cow<'_, [u8]>;
+
+    /// Writes into the elements; in place where the tensor has one owner.
+    fn edit(x: FloatTensor<Self>, edit: impl FnOnce(&mut [f32])) -> FloatTensor<Self>;
+}
+
+fn make<B: Host, const D: usize>(data: Vec<f32>, shape: [usize; D], like: B::Device) -> FloatTensor<B> {
+    B::float_from_data(TensorData::new(data, shape), &like)
+}
+
+fn matrix(bytes: &[u8], m: StoredMatrix) -> Matrix<'_> {
+    Matrix { format: m.format, bytes, rows: m.rows, cols: m.cols }
+}
+
+pub(crate) fn linear_stored<B: Host>(
+    x: &FloatTensor<B>,
+    w: &IntTensor<B>,
+    m: StoredMatrix,
+) -> FloatTensor<B> {
+    let n = x.shape()[0];
+    let mut out = vec![0.0; n * m.rows];
+    kernels::linear(&B::floats(x), matrix(&B::raw(w), m), None, &mut out);
+    make::<B, 2>(out, [n, m.rows], x.device())
+}
+
+pub(crate) fn embed_stored<B: Host>(
+    w: &IntTensor<B>,
+    ids: &[u32],
+    m: StoredMatrix,
+) -> FloatTensor<B> {
+    let mut out = vec![0.0; ids.len() * m.cols];
+    kernels::embed(ids, matrix(&B::raw(w), m), &mut out);
+    make::<B, 2>(out, [ids.len(), m.cols], w.device())
+}
+
+pub(crate) fn rms_norm<B: Host>(
+    x: &FloatTensor<B>,
+    weight: &FloatTensor<B>,
+    eps: f64,
+) -> FloatTensor<B> {
+    let [n, c] = x.shape().dims();
+    let mut out = vec![0.0; n * c];
+    kernels::rms_norm(&B::floats(x), &B::floats(weight), eps as f32, &mut out);
+    make::<B, 2>(out, [n, c], x.device())
+}
+
+pub(crate) fn rotary<B: Host>(
+    x: FloatTensor<B>,
+    cos: &FloatTensor<B>,
+    sin: &FloatTensor<B>,
+) -> FloatTensor<B> {
+    let [_, h, d] = x.shape().dims();
+    B::edit(x, |x| kernels::rotary(x, &B::floats(cos), &B::floats(sin), h, d))
+}
+
+pub(crate) fn gated_silu<B: Host>(gate: &FloatTensor<B>, up: &FloatTensor<B>) -> FloatTensor<B> {
+    let [n, c] = gate.shape().dims();
+    let mut out = vec![0.0; n * c];
+    kernels::silu_mul(&B::floats(gate), &B::floats(up), &mut out);
+    make::<B, 2>(out, [n, c], gate.device())
+}
+
+pub(crate) fn attention<B: Host>(
+    q: &FloatTensor<B>,
+    [k, v]: [&FloatTensor<B>; 2],
+    [past_k, past_v]: [&FloatTensor<B>; 2],
+    sees: &Sees,
+    scale: f32,
+) -> FloatTensor<B> {
+    let [t, hq, d] = q.shape().dims();
+    let heads = Heads { query: hq, key_value: k.shape()[1], dim: d };
+    let sees = kernels::Sees { runs: &sees.runs, spans: &sees.spans, window: sees.window };
+    let mut out = vec![0.0; t * hq * d];
+    kernels::attention(
+        &B::floats(q),
+        &B::floats(k),
+        &B::floats(v),
+        &B::floats(past_k),
+        &B::floats(past_v),
+        sees,
+        heads,
+        scale,
+        &mut out,
+    );
+    make::<B, 3>(out, [t, hq, d], q.device())
+}
+
+pub(crate) fn store<B: Host>(
+    pool: FloatTensor<B>,
+    rows: &FloatTensor<B>,
+    slots: &[u32],
+) -> FloatTensor<B> {
+    let [_, h, d] = rows.shape().dims();
+    let rows = B::floats(rows);
+    B::edit(pool, |pool| {
+        let mut first = 0;
+        while first < slots.len() {
+            let len = consecutive(&slots[first..]);
+            let at = slots[first] as usize * h * d;
+            pool[at..at + len * h * d]
+                .copy_from_slice(&rows[first * h * d..(first + len) * h * d]);
+            first += len;
+        }
+    })
+}
+
+pub(crate) fn token_scores_stored<B: Host>(
+    hidden: &FloatTensor<B>,
+    head: &IntTensor<B>,
+    m: StoredMatrix,
+    asked: &[Asked],
+) -> Vec<TokenScore> {
+    let mut out = Vec::with_capacity(asked.len());
+    kernels::token_scores(&B::floats(hidden), matrix(&B::raw(head), m), asked, &mut out);
+    out
+}
+
+pub(crate) fn top_logits_stored<B: Host>(
+    hidden: &FloatTensor<B>,
+    head: &IntTensor<B>,
+    m: StoredMatrix,
+    k: usize,
+    also: &[u32],
+) -> Vec<TopLogits> {
+    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), k, also)
+}
+
+/// Makes a [`Host`] an [`crate::LlmBackend`].
+macro_rules! implement {
+    ($backend:ty) => {
+        impl crate::LlmBackend for $backend {
+            fn linear_stored(
+                x: FloatTensor<Self>,
+                w: IntTensor<Self>,
+                matrix: StoredMatrix,
+            ) -> FloatTensor<Self> {
+                host::linear_stored::<Self>(&x, &w, matrix)
+            }
+
+            fn embed_stored(
+                w: IntTensor<Self>,
+                ids: Vec<u32>,
+                matrix: StoredMatrix,
+            ) -> FloatTensor<Self> {
+                host::embed_stored::<Self>(&w, &ids, matrix)
+            }
+
+            fn rms_norm(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                eps: f64,
+            ) -> FloatTensor<Self> {
+                host::rms_norm::<Self>(&x, &weight, eps)
+            }
+
+            fn rotary(
+                x: FloatTensor<Self>,
+                cos: FloatTensor<Self>,
+                sin: FloatTensor<Self>,
+            ) -> FloatTensor<Self> {
+                host::rotary::<Self>(x, &cos, &sin)
+            }
+
+            fn gated_silu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+                host::gated_silu::<Self>(&gate, &up)
+            }
+
+            fn attention(
+                q: FloatTensor<Self>,
+                k: FloatTensor<Self>,
+                v: FloatTensor<Self>,
+                past_k: FloatTensor<Self>,
+                past_v: FloatTensor<Self>,
+                sees: Sees,
+                scale: f32,
+            ) -> FloatTensor<Self> {
+                host::attention::<Self>(&q, [&k, &v], [&past_k, &past_v], &sees, scale)
+            }
+
+            fn store(
+                pool: FloatTensor<Self>,
+                rows: FloatTensor<Self>,
+                slots: Vec<u32>,
+            ) -> FloatTensor<Self> {
+                host::store::<Self>(pool, &rows, &slots)
+            }
+
+            fn token_scores_stored(
+                hidden: FloatTensor<Self>,
+                head: IntTensor<Self>,
+                matrix: StoredMatrix,
+                asked: Vec<Asked>,
+            ) -> Vec<TokenScore> {
+                host::token_scores_stored::<Self>(&hidden, &head, matrix, &asked)
+            }
+
+            fn top_logits_stored(
+                hidden: FloatTensor<Self>,
+                head: IntTensor<Self>,
+                matrix: StoredMatrix,
+                k: usize,
+                also: Vec<u32>,
+            ) -> Vec<TopLogits> {
+                host::top_logits_stored::<Self>(&hidden, &head, matrix, k, &also)
+            }
+        }
+    };
+}
+pub(crate) use implement;

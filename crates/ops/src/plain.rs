@@ -1,0 +1,295 @@
+//! The default bodies: plain Burn operations, slow and clear. They are the fast paths' oracle.
+//!
+//! Stored matrices are decoded on the host, some rows at a time, since no device of Burn reads
+//! these formats; everything else runs where the tensors are.
+
+use burn::{
+    backend::{
+        Backend, TensorMetadata,
+        tensor::{FloatTensor, IntTensor},
+    },
+    tensor::{DType, Shape, Slice, TensorData, try_read_sync},
+};
+use fidelio_kernels::{Asked, Run, Span, TokenScore, TopLogits, dequantize};
+
+use crate::{Sees, StoredMatrix};
+
+/// Rows of a stored matrix that are decoded at a time.
+const DECODED_ROWS: usize = 1024;
+/// Rows of hidden states whose logits exist at a time.
+const LOGIT_ROWS: usize = 8;
+
+pub(crate) fn linear_stored<B: Backend>(
+    x: FloatTensor<B>,
+    w: IntTensor<B>,
+    matrix: StoredMatrix,
+) -> FloatTensor<B> {
+    let device = x.device();
+    let bytes = raw::<B>(w);
+    let tiles = (0..matrix.rows)
+        .step_by(DECODED_ROWS)
+        .map(|first| {
+            let rows = DECODED_ROWS.min(matrix.rows - first);
+            let tile = decode::<B>(&bytes, matrix, first, rows, &device); // [rows, cols]
+            B::float_matmul(x.clone(), B::float_swap_dims(tile, 0, 1)) // [n, rows]
+        })
+        .collect();
+    B::float_cat(tiles, 1)
+}
+
+pub(crate) fn embed_stored<B: Backend>(
+    w: IntTensor<B>,
+    ids: &[u32],
+    matrix: StoredMatrix,
+) -> FloatTensor<B> {
+    let device = w.device();
+    let bytes = raw::<B>(w);
+    let mut out = vec![0.0_f32; ids.len() * matrix.cols];
+    for (id, row) in ids.iter().zip(out.chunks_exact_mut(matrix.cols)) {
+        dequantize(matrix.format, stored_rows(&bytes, matrix, *id as usize, 1), row);
+    }
+    B::float_from_data(TensorData::new(out, [ids.len(), matrix.cols]), &device)
+}
+
+pub(crate) fn rms_norm<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    eps: f64,
+) -> FloatTensor<B> {
+    let cols = weight.shape()[0];
+    let square = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), 1); // [n, 1]
+    let root = B::float_sqrt(B::float_add_scalar(square, eps.into()));
+    B::float_mul(B::float_div(x, root), B::float_reshape(weight, Shape::new([1, cols])))
+}
+
+pub(crate) fn rotary<B: Backend>(
+    x: FloatTensor<B>,
+    cos: FloatTensor<B>,
+    sin: FloatTensor<B>,
+) -> FloatTensor<B> {
+    let [t, h, d] = x.shape().dims();
+    let half = cos.shape()[1];
+    let part = |from: usize, to: usize| {
+        B::float_slice(x.clone(), &[all(t), all(h), Slice::from(from..to)])
+    };
+    let (a, b) = (part(0, half), part(half, 2 * half)); // [t, h, r/2]
+    let turn = |w: FloatTensor<B>| B::float_reshape(w, Shape::new([t, 1, half]));
+    let (cos, sin) = (turn(cos), turn(sin));
+    let first = B::float_sub(
+        B::float_mul(a.clone(), cos.clone()),
+        B::float_mul(b.clone(), sin.clone()),
+    );
+    let second = B::float_add(B::float_mul(b, cos), B::float_mul(a, sin));
+    let mut parts = vec![first, second];
+    if 2 * half < d {
+        parts.push(part(2 * half, d));
+    }
+    B::float_cat(parts, 2)
+}
+
+pub(crate) fn gated_silu<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_mul(B::float_mul(gate.clone(), B::sigmoid(gate)), up)
+}
+
+pub(crate) fn attention<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    past_k: FloatTensor<B>,
+    past_v: FloatTensor<B>,
+    sees: &Sees,
+    scale: f32,
+) -> FloatTensor<B> {
+    let runs = sees
+        .runs
+        .iter()
+        .map(|run| {
+            let spans = &sees.spans[run.spans.start as usize..run.spans.end as usize];
+            let keys = gather::<B>(&k, &past_k, run, spans);
+            let values = gather::<B>(&v, &past_v, run, spans);
+            attend::<B>(tokens::<B>(&q, run.first, run.len), keys, values, sees.window, scale)
+        })
+        .collect();
+    B::float_cat(runs, 0)
+}
+
+/// One run: `q` `[t, hq, d]` are the last `t` of the `s` tokens of `k` and `v` `[s, hk, d]`.
+fn attend<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    v: FloatTensor<B>,
+    window: Option<u32>,
+    scale: f32,
+) -> FloatTensor<B> {
+    let [t, hq, d] = q.shape().dims();
+    let [s, hk, _] = k.shape().dims();
+    let group = hq / hk;
+    // Heads first; the queries of a group share a key head by broadcasting.
+    let q = B::float_reshape(B::float_swap_dims(q, 0, 1), Shape::new([hk, group, t, d]));
+    let heads = |x| B::float_reshape(B::float_swap_dims(x, 0, 1), Shape::new([hk, 1, s, d]));
+    let (k, v) = (heads(k), heads(v));
+    let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3)); // [hk, group, t, s]
+    let scores = B::float_mul_scalar(scores, scale.into());
+    let device = scores.device();
+    let hidden = B::float_from_data(causal_mask(t, s, window), &device);
+    let weights = B::softmax(B::float_add(scores, hidden), 3);
+    let out = B::float_matmul(weights, v); // [hk, group, t, d]
+    B::float_swap_dims(B::float_reshape(out, Shape::new([hq, t, d])), 0, 1)
+}
+
+/// 0 where the last `t` of `s` tokens may look, a large negative number elsewhere.
+fn causal_mask(t: usize, s: usize, window: Option<u32>) -> TensorData {
+    let mut mask = vec![-1e30_f32; t * s];
+    for (i, row) in mask.chunks_exact_mut(s).enumerate() {
+        let end = s - t + i + 1;
+        let start = window.map_or(0, |window| end.saturating_sub(window as usize));
+        row[start..end].fill(0.0);
+    }
+    TensorData::new(mask, [1, 1, t, s])
+}
+
+/// The keys or values a run sees: its spans and then its own tokens.
+fn gather<B: Backend>(
+    new: &FloatTensor<B>,
+    past: &FloatTensor<B>,
+    run: &Run,
+    spans: &[Span],
+) -> FloatTensor<B> {
+    let mut parts: Vec<_> = spans
+        .iter()
+        .map(|span| tokens::<B>(if span.past { past } else { new }, span.start, span.len))
+        .collect();
+    parts.push(tokens::<B>(new, run.first, run.len));
+    B::float_cat(parts, 0)
+}
+
+fn tokens<B: Backend>(x: &FloatTensor<B>, start: u32, len: u32) -> FloatTensor<B> {
+    let [_, h, d] = x.shape().dims();
+    let range = start as usize..(start + len) as usize;
+    B::float_slice(x.clone(), &[Slice::from(range), all(h), all(d)])
+}
+
+pub(crate) fn store<B: Backend>(
+    pool: FloatTensor<B>,
+    rows: FloatTensor<B>,
+    slots: &[u32],
+) -> FloatTensor<B> {
+    let [_, h, d] = rows.shape().dims();
+    let mut pool = pool;
+    let mut first = 0;
+    while first < slots.len() {
+        let len = consecutive(&slots[first..]);
+        let value = tokens::<B>(&rows, first as u32, len as u32);
+        let at = slots[first] as usize;
+        pool = B::float_slice_assign(pool, &[Slice::from(at..at + len), all(h), all(d)], value);
+        first += len;
+    }
+    pool
+}
+
+/// How many of the first slots follow each other.
+pub(crate) fn consecutive(slots: &[u32]) -> usize {
+    1 + slots.windows(2).take_while(|pair| pair[1] == pair[0] + 1).count()
+}
+
+pub(crate) fn token_scores_stored<B: Backend>(
+    hidden: FloatTensor<B>,
+    head: IntTensor<B>,
+    matrix: StoredMatrix,
+    asked: &[Asked],
+) -> Vec<TokenScore> {
+    let logits = |rows| linear_stored::<B>(rows, head.clone(), matrix);
+    let mut scores = Vec::with_capacity(asked.len());
+    let mut by_row: Vec<usize> = (0..asked.len()).collect();
+    by_row.sort_by_key(|&i| asked[i].row);
+    scores.resize(asked.len(), TokenScore { logprob: 0.0, rank: 0, top: 0 });
+    each_row::<B>(hidden, logits, |row, logits| {
+        for &i in by_row.iter().filter(|&&i| asked[i].row as usize == row) {
+            scores[i] = fidelio_kernels::score_token(logits, asked[i].token);
+        }
+    });
+    scores
+}
+
+pub(crate) fn top_logits_stored<B: Backend>(
+    hidden: FloatTensor<B>,
+    head: IntTensor<B>,
+    matrix: StoredMatrix,
+    k: usize,
+    also: &[u32],
+) -> Vec<TopLogits> {
+    let mut tops = Vec::new();
+    each_row::<B>(
+        hidden,
+        |rows| linear_stored::<B>(rows, head.clone(), matrix),
+        |_, logits| tops.push(fidelio_kernels::top_of(logits, k, also)),
+    );
+    tops
+}
+
+/// Calls `take` with each row's logits, a few rows of which exist at a time.
+pub(crate) fn each_row<B: Backend>(
+    hidden: FloatTensor<B>,
+    logits: impl Fn(FloatTensor<B>) -> FloatTensor<B>,
+    mut take: impl FnMut(usize, &[f32]),
+) {
+    let [n, c] = hidden.shape().dims();
+    for first in (0..n).step_by(LOGIT_ROWS) {
+        let len = LOGIT_ROWS.min(n - first);
+        let rows = B::float_slice(hidden.clone(), &[Slice::from(first..first + len), all(c)]);
+        let values = floats::<B>(logits(rows));
+        for (i, row) in values.chunks_exact(values.len() / len).enumerate() {
+            take(first + i, row);
+        }
+    }
+}
+
+/// A whole dimension.
+fn all(len: usize) -> Slice {
+    Slice::from(0..len)
+}
+
+fn decode<B: Backend>(
+    bytes: &[u8],
+    matrix: StoredMatrix,
+    first: usize,
+    rows: usize,
+    device: &B::Device,
+) -> FloatTensor<B> {
+    let mut out = vec![0.0_f32; rows * matrix.cols];
+    dequantize(matrix.format, stored_rows(bytes, matrix, first, rows), &mut out);
+    B::float_from_data(TensorData::new(out, [rows, matrix.cols]), device)
+}
+
+fn stored_rows(bytes: &[u8], matrix: StoredMatrix, first: usize, rows: usize) -> &[u8] {
+    let row = matrix.format.bytes_of(matrix.cols).expect("a stored row is whole blocks");
+    &bytes[first * row..(first + rows) * row]
+}
+
+fn raw<B: Backend>(w: IntTensor<B>) -> TensorBytes {
+    let data = try_read_sync(B::int_into_data(w))
+        .expect("this platform reads tensors synchronously")
+        .expect("a resident tensor can be read");
+    debug_assert_eq!(data.dtype(), DType::U8);
+    TensorBytes(data)
+}
+
+/// A tensor's bytes on the host.
+struct TensorBytes(TensorData);
+
+impl std::ops::Deref for TensorBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+fn floats<B: Backend>(x: FloatTensor<B>) -> Vec<f32> {
+    try_read_sync(B::float_into_data(x))
+        .expect("this platform reads tensors synchronously")
+        .expect("a resident tensor can be read")
+        .convert::<f32>()
+        .try_into_vec()
+        .expect("the data was converted to f32")
+}

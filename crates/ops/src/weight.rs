@@ -1,0 +1,153 @@
+//! A weight matrix: as its file stores it, or as floats on the device.
+
+use burn::{
+    backend::{Dispatch, DispatchDevice},
+    tensor::{AllocationProperty, Bytes, DType, Device, Int, Tensor, TensorData},
+};
+use fidelio_kernels::{Asked, TokenScore, TopLogits, dequantize, score_token, top_of};
+
+use crate::{LlmBackend, StoredMatrix};
+
+/// Rows of hidden states whose logits exist at a time.
+const LOGIT_ROWS: usize = 8;
+
+/// A matrix `[rows, cols]`: `rows` outputs of `cols` inputs each.
+#[derive(Debug, Clone)]
+pub enum Weight {
+    /// As the file has it; decoded block by block where it is used.
+    Stored {
+        /// The raw bytes.
+        bytes: Tensor<1, Int>,
+        /// What they mean.
+        matrix: StoredMatrix,
+    },
+    /// 32-bit floats, for devices that cannot read stored blocks.
+    Dense(Tensor<2>),
+}
+
+impl Weight {
+    /// Puts a stored matrix on a device: shared bytes on the CPU backends, floats elsewhere.
+    ///
+    /// # Panics
+    /// When the bytes are not `rows` rows of whole blocks; the caller has compared the sizes.
+    pub fn new(bytes: bytes::Bytes, matrix: StoredMatrix, device: &Device) -> Self {
+        let StoredMatrix { format, rows, cols } = matrix;
+        assert_eq!(Some(bytes.len()), format.bytes_of(rows * cols), "bytes of a stored matrix");
+        if reads_stored(device) {
+            let len = bytes.len();
+            let shared = Bytes::from_shared(bytes, AllocationProperty::File);
+            let data = TensorData::from_bytes(shared, [len], DType::U8);
+            return Self::Stored { bytes: Tensor::from_data(data, (device, DType::U8)), matrix };
+        }
+        let mut floats = vec![0.0_f32; rows * cols];
+        dequantize(format, &bytes, &mut floats);
+        Self::Dense(Tensor::from_data(TensorData::new(floats, [rows, cols]), device))
+    }
+
+    /// Outputs.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::Stored { matrix, .. } => matrix.rows,
+            Self::Dense(w) => w.dims()[0],
+        }
+    }
+
+    /// `x · wᵀ`: `[n, cols]` to `[n, rows]`.
+    pub fn linear(&self, x: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Stored { bytes, matrix } => {
+                Tensor::from_dispatch(<Dispatch as LlmBackend>::linear_stored(
+                    x.into_dispatch(),
+                    bytes.clone().into_dispatch(),
+                    *matrix,
+                ))
+            }
+            Self::Dense(w) => x.matmul(w.clone().transpose()),
+        }
+    }
+
+    /// The rows of `ids`: `[ids, cols]`.
+    pub fn embed(&self, ids: &[u32]) -> Tensor<2> {
+        match self {
+            Self::Stored { bytes, matrix } => {
+                Tensor::from_dispatch(<Dispatch as LlmBackend>::embed_stored(
+                    bytes.clone().into_dispatch(),
+                    ids.to_vec(),
+                    *matrix,
+                ))
+            }
+            Self::Dense(w) => {
+                let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
+                let len = ids.len();
+                let index = Tensor::<1, Int>::from_data(TensorData::new(ids, [len]), &w.device());
+                w.clone().select(0, index)
+            }
+        }
+    }
+
+    /// What `asked` says of the next tokens after rows of `hidden` `[n, cols]`.
+    pub fn token_scores(&self, hidden: Tensor<2>, asked: Vec<Asked>) -> Vec<TokenScore> {
+        match self {
+            Self::Stored { bytes, matrix } => <Dispatch as LlmBackend>::token_scores_stored(
+                hidden.into_dispatch(),
+                bytes.clone().into_dispatch(),
+                *matrix,
+                asked,
+            ),
+            Self::Dense(_) => {
+                let empty = TokenScore { logprob: 0.0, rank: 0, top: 0 };
+                let mut scores = vec![empty; asked.len()];
+                self.each_row(hidden, |row, logits| {
+                    for (asked, score) in asked.iter().zip(&mut scores) {
+                        if asked.row as usize == row {
+                            *score = score_token(logits, asked.token);
+                        }
+                    }
+                });
+                scores
+            }
+        }
+    }
+
+    /// The `k` largest logits, those of `also`, and the log-sum-exp after each row of `hidden`.
+    pub fn top_logits(&self, hidden: Tensor<2>, k: usize, also: &[u32]) -> Vec<TopLogits> {
+        match self {
+            Self::Stored { bytes, matrix } => <Dispatch as LlmBackend>::top_logits_stored(
+                hidden.into_dispatch(),
+                bytes.clone().into_dispatch(),
+                *matrix,
+                k,
+                also.to_vec(),
+            ),
+            Self::Dense(_) => {
+                let mut tops = Vec::new();
+                self.each_row(hidden, |_, logits| tops.push(top_of(logits, k, also)));
+                tops
+            }
+        }
+    }
+
+    fn each_row(&self, hidden: Tensor<2>, mut take: impl FnMut(usize, &[f32])) {
+        let n = hidden.dims()[0];
+        for first in (0..n).step_by(LOGIT_ROWS) {
+            let rows = hidden.clone().slice([first..n.min(first + LOGIT_ROWS)]);
+            let data = self.linear(rows).into_data();
+            let logits = data.as_slice::<f32>().expect("logits are f32");
+            for (i, row) in logits.chunks_exact(self.rows()).enumerate() {
+                take(first + i, row);
+            }
+        }
+    }
+}
+
+/// Whether a device's memory is this process's, so that kernels read blocks where they lie.
+fn reads_stored(device: &Device) -> bool {
+    match device.as_dispatch() {
+        #[cfg(feature = "flex")]
+        DispatchDevice::Flex(_) => true,
+        #[cfg(feature = "ndarray")]
+        DispatchDevice::NdArray(_) => true,
+        #[allow(unreachable_patterns, reason = "which devices exist depends on the features")]
+        _ => false,
+    }
+}
