@@ -1,0 +1,26 @@
+//! Where things are: the repository, and the user's cache.
+
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// The repository's root.
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate lies one folder below the root")
+}
+
+/// The user's cache folder of Fidelio: `FIDELIO_CACHE`, or the usual place for caches.
+pub(crate) fn cache() -> Result<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    variable("FIDELIO_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| variable("XDG_CACHE_HOME").map(|base| PathBuf::from(base).join("fidelio")))
+        .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache/fidelio")))
+        .context("none of FIDELIO_CACHE, XDG_CACHE_HOME and HOME is set")
+}
+
+/// Whether this is the build machine, where nothing may be left out.
+pub(crate) fn on_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
