@@ -1,1 +1,49 @@
-//! CPU kernels over slices: quantised dot products, attention, norms.
+//! CPU kernels over slices: products with quantised weights, attention, norms, scoring.
+//!
+//! Everything is plain functions over `f32` activations and weights as a file stores them.
+//! The main type is [`Matrix`], a stored weight; the main function is [`linear`].
+//! The instruction set is chosen at run time ([`active_path`]), work that is large enough is
+//! spread over rayon's global pool, and what a row gets never depends on the other rows of a call:
+//! each number is summed in an order that only its own inputs decide.
+//!
+//! ```
+//! use fidelio_kernels::{Format, Matrix, linear};
+//!
+//! let bytes: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0].iter().flat_map(|w| w.to_le_bytes()).collect();
+//! let weight = Matrix { format: Format::F32, bytes: &bytes, rows: 2, cols: 2 };
+//! let mut out = [0.0; 2];
+//! linear(&[10.0, 1.0], weight, None, &mut out);
+//! assert_eq!(out, [12.0, 34.0]);
+//! ```
+//!
+//! It deliberately knows no tensor type, no model, and no gradient. Sizes that do not fit together
+//! are the caller's mistakes and panic; what a stranger wrote is to be checked before it comes here.
+
+#![expect(
+    clippy::inline_always,
+    reason = "kernels must be inlined into the function that has the features of their path"
+)]
+
+mod format;
+mod simd;
+mod threads;
+
+mod dequantize;
+mod linear;
+
+mod activation;
+mod norm;
+mod rotary;
+
+mod attention;
+mod scores;
+
+pub use activation::silu_mul;
+pub use attention::{Heads, Run, Sees, Span, attention};
+pub use dequantize::dequantize;
+pub use format::{Format, Matrix};
+pub use linear::{embed, linear};
+pub use norm::rms_norm;
+pub use rotary::rotary;
+pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};
+pub use simd::active_path;

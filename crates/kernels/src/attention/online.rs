@@ -1,0 +1,292 @@
+//! The softmax that needs no second look: scores, weights and results of a few keys at a time.
+
+use super::{KEYS, Operands, Task};
+use crate::{
+    activation::exp,
+    simd::{Kernel, Simd, dots},
+};
+
+/// A task at work.
+pub(super) struct Attend<'a, 'o> {
+    pub(super) operands: &'a Operands<'a>,
+    pub(super) task: &'a mut Task<'o>,
+    pub(super) scratch: &'a mut [f32],
+}
+
+/// The queries of one head of keys: `tokens · group` of them, token by token.
+struct Queries<'a> {
+    data: &'a [f32],
+    /// From one token to the next, in `data`.
+    stride: usize,
+    group: usize,
+    dim: usize,
+}
+
+/// Up to [`KEYS`] neighbouring keys or values of one head.
+#[derive(Clone, Copy)]
+struct Keys<'a> {
+    data: &'a [f32],
+    stride: usize,
+    dim: usize,
+    count: usize,
+}
+
+/// Which keys of a block each query sees.
+struct Visible {
+    /// Path index of the block's first key.
+    start: usize,
+    /// Path index of the first token.
+    first: usize,
+    window: usize,
+    count: usize,
+}
+
+impl Kernel for Attend<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { operands, task, scratch } = self;
+        let heads = operands.heads;
+        let (group, dim) = (heads.query / heads.key_value, heads.dim);
+        let queries = task.tokens * group;
+        let (scores, scratch) = scratch.split_at_mut(queries * KEYS);
+        let (largest, sums) = scratch.split_at_mut(queries);
+
+        let from = task.run.first as usize + task.first;
+        let before = operands.sees.span_keys(&task.run);
+        let window = operands.sees.window.map_or(usize::MAX, |w| w as usize);
+        // Keys on the path: those of the spans, then the run's own up to the last token here.
+        let end = before + task.first + task.tokens;
+        let begin = (before + task.first + 1).saturating_sub(window);
+        let out_stride = if task.heads.len() == 1 { group * dim } else { heads.query * dim };
+
+        task.out.fill(0.0);
+        for head in task.heads.clone() {
+            let q = Queries {
+                data: &operands.q[(from * heads.query + head * group) * dim..],
+                stride: heads.query * dim,
+                group,
+                dim,
+            };
+            let out = &mut task.out[(head - task.heads.start) * group * dim..];
+            largest.fill(f32::NEG_INFINITY);
+            sums.fill(0.0);
+            let own = [(false, task.run.first as usize, task.first + task.tokens)];
+            let spans = operands.sees.spans_of(&task.run).iter();
+            let spans = spans.map(|span| (span.past, span.start as usize, span.len as usize));
+            let mut path = 0; // index of the span's first key
+            for (past, start, len) in spans.chain(own) {
+                let (k, v) = if past {
+                    (operands.past_k, operands.past_v)
+                } else {
+                    (operands.k, operands.v)
+                };
+                // Blocks are cut at the same places whichever tokens look at them.
+                for at in (0..len).step_by(KEYS) {
+                    let count = KEYS.min(len - at);
+                    if path + at >= end || path + at + count <= begin {
+                        continue;
+                    }
+                    let stride = heads.key_value * dim;
+                    let skip = (start + at) * stride + head * dim;
+                    let keys = Keys { data: &k[skip..], stride, dim, count };
+                    let values = Keys { data: &v[skip..], stride, dim, count };
+                    let visible =
+                        Visible { start: path + at, first: before + task.first, window, count };
+                    score(s, &q, queries, keys, scores);
+                    for i in 0..queries {
+                        let seen = visible.to(i / group);
+                        let scores = &mut scores[i * KEYS..][..KEYS];
+                        let (largest, sum) = (&mut largest[i], &mut sums[i]);
+                        if let Some(factor) = weigh(scores, seen, operands.scale, largest, sum) {
+                            for out in row(out, i, group, out_stride, dim) {
+                                *out *= factor;
+                            }
+                        }
+                    }
+                    gather(s, scores, queries, values, out, group, out_stride);
+                }
+                path += len;
+            }
+            for (i, sum) in sums.iter().enumerate() {
+                let share = 1.0 / sum;
+                for out in row(out, i, group, out_stride, dim) {
+                    *out *= share;
+                }
+            }
+        }
+    }
+}
+
+impl Visible {
+    /// The block's keys that a token sees.
+    #[inline(always)]
+    fn to(&self, token: usize) -> std::ops::Range<usize> {
+        let end = self.first + token + 1;
+        let begin = end.saturating_sub(self.window);
+        let clip = |path: usize| path.saturating_sub(self.start).min(self.count);
+        clip(begin)..clip(end)
+    }
+}
+
+impl<'a> Queries<'a> {
+    #[inline(always)]
+    fn get<const N: usize>(&self, first: usize) -> [&'a [f32]; N] {
+        std::array::from_fn(|i| {
+            let (token, head) = ((first + i) / self.group, (first + i) % self.group);
+            &self.data[token * self.stride + head * self.dim..][..self.dim]
+        })
+    }
+}
+
+impl<'a> Keys<'a> {
+    #[inline(always)]
+    fn get<const N: usize>(self, first: usize) -> [&'a [f32]; N] {
+        std::array::from_fn(|i| &self.data[(first + i) * self.stride..][..self.dim])
+    }
+}
+
+#[inline(always)]
+fn row(out: &mut [f32], i: usize, group: usize, stride: usize, dim: usize) -> &mut [f32] {
+    &mut out[i / group * stride + i % group * dim..][..dim]
+}
+
+/// All queries times all keys of the block, into rows of [`KEYS`].
+#[inline(always)]
+fn score<S: Simd>(s: S, q: &Queries<'_>, queries: usize, keys: Keys<'_>, scores: &mut [f32]) {
+    let mut i = 0;
+    while i + 4 <= queries {
+        band::<S, 4, 3>(s, q.get(i), keys, &mut scores[i * KEYS..]);
+        i += 4;
+    }
+    match queries - i {
+        3 => band::<S, 3, 3>(s, q.get(i), keys, &mut scores[i * KEYS..]),
+        2 => band::<S, 2, 3>(s, q.get(i), keys, &mut scores[i * KEYS..]),
+        1 => band::<S, 1, 4>(s, q.get(i), keys, &mut scores[i * KEYS..]),
+        _ => {}
+    }
+}
+
+#[inline(always)]
+fn band<S: Simd, const R: usize, const C: usize>(
+    s: S,
+    q: [&[f32]; R],
+    keys: Keys<'_>,
+    scores: &mut [f32],
+) {
+    let mut j = 0;
+    while j + C <= keys.count {
+        put(dots::<S, R, C>(s, q, keys.get(j)), j, scores);
+        j += C;
+    }
+    while j < keys.count {
+        put(dots::<S, R, 1>(s, q, keys.get(j)), j, scores);
+        j += 1;
+    }
+}
+
+#[inline(always)]
+fn put<const R: usize, const C: usize>(dots: [[f32; C]; R], j: usize, scores: &mut [f32]) {
+    for (r, dots) in dots.iter().enumerate() {
+        scores[r * KEYS + j..][..C].copy_from_slice(dots);
+    }
+}
+
+/// Turns a query's scores into weights relative to the largest so far, 0 where it does not see.
+/// Returns what earlier results are to be multiplied with, if there is a new largest.
+#[inline(always)]
+fn weigh(
+    scores: &mut [f32],
+    seen: std::ops::Range<usize>,
+    scale: f32,
+    largest: &mut f32,
+    sum: &mut f32,
+) -> Option<f32> {
+    scores[..seen.start].fill(0.0);
+    scores[seen.end..].fill(0.0);
+    let scores = &mut scores[seen];
+    if scores.is_empty() {
+        return None;
+    }
+    let mut max = *largest;
+    for score in scores.iter_mut() {
+        *score *= scale;
+        max = if *score > max { *score } else { max };
+    }
+    let factor = (max > *largest).then(|| exp(*largest - max)); // 0 at first
+    for score in scores.iter_mut() {
+        *score = exp(*score - max);
+    }
+    let (chunks, rest) = scores.as_chunks::<8>();
+    let mut lanes = [0.0; 8]; // so that the additions do not wait for each other
+    for chunk in chunks {
+        for (lane, weight) in lanes.iter_mut().zip(chunk) {
+            *lane += weight;
+        }
+    }
+    let added = lanes.iter().sum::<f32>() + rest.iter().sum::<f32>();
+    *largest = max;
+    *sum = *sum * factor.unwrap_or(1.0) + added;
+    factor
+}
+
+/// Adds the weighted values of a block to each query's result.
+#[inline(always)]
+fn gather<S: Simd>(
+    s: S,
+    weights: &[f32],
+    queries: usize,
+    values: Keys<'_>,
+    out: &mut [f32],
+    group: usize,
+    stride: usize,
+) {
+    for i in 0..queries {
+        let weights = &weights[i * KEYS..][..values.count];
+        let (out, tail) = S::chunks_mut(row(out, i, group, stride, values.dim));
+        let (eights, rest) = out.as_chunks_mut::<8>();
+        let (fours, ones) = rest.as_chunks_mut::<4>();
+        let mut at = 0;
+        for out in eights {
+            gather_columns(s, weights, values, &mut at, out);
+        }
+        for out in fours {
+            gather_columns(s, weights, values, &mut at, out);
+        }
+        for out in ones {
+            gather_columns(s, weights, values, &mut at, std::array::from_mut(out));
+        }
+        for (c, out) in tail.iter_mut().enumerate() {
+            for (j, &weight) in weights.iter().enumerate() {
+                *out += weight * values.data[j * values.stride + at + c];
+            }
+        }
+    }
+}
+
+/// The same for `N` registers of columns, which begin at `at`; moves `at` behind them.
+#[inline(always)]
+fn gather_columns<S: Simd, const N: usize>(
+    s: S,
+    weights: &[f32],
+    values: Keys<'_>,
+    at: &mut usize,
+    out: &mut [S::Chunk; N],
+) {
+    let mut acc = [s.splat(0.0); N];
+    for n in 0..N {
+        acc[n] = s.load(&out[n]);
+    }
+    for (j, &weight) in weights.iter().enumerate() {
+        let weight = s.splat(weight);
+        let value = S::chunks(&values.data[j * values.stride + *at..][..N * S::LANES]).0;
+        for n in 0..N {
+            acc[n] = s.fma(weight, s.load(&value[n]), acc[n]);
+        }
+    }
+    for n in 0..N {
+        s.store(acc[n], &mut out[n]);
+    }
+    *at += N * S::LANES;
+}

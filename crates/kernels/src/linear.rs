@@ -1,0 +1,237 @@
+//! Products of activations with stored weights, and rows of a stored table.
+//!
+//! Weights are decoded a panel at a time into scratch memory that stays in the nearest cache, and
+//! never as a whole. Both operands are contiguous along the summed dimension, so nothing is
+//! repacked.
+
+use rayon::prelude::*;
+
+use crate::{
+    Format, Matrix,
+    dequantize::{decode, dequantize_on},
+    simd::{Kernel, Path, Simd, dots},
+    threads::{with_scratch, worth_spreading},
+};
+
+/// Columns that a panel spans: a multiple of every block length, small enough that a few rows of
+/// activations and of weights stay in the first-level cache.
+const DEPTH: usize = 1024;
+
+/// Weight rows of a tile, at least and in steps of: whole groups of the widest products.
+const STEP: usize = 12;
+
+/// Weight rows of a panel when many rows of activations share it.
+const PANEL: usize = 48;
+
+/// `out[n, rows] = x[n, cols] · wᵀ (+ bias)`.
+///
+/// Each number of `out` depends on its own row of `x` and of `w` alone, to the last bit: neither
+/// the number of rows nor the number of threads changes it.
+///
+/// # Panics
+/// When the sizes do not fit.
+pub fn linear(x: &[f32], w: Matrix<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
+    linear_on(Path::active(), x, w, bias, out);
+}
+
+pub(crate) fn linear_on(
+    path: Path,
+    x: &[f32],
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+) {
+    w.check();
+    if out.is_empty() {
+        return;
+    }
+    assert!(out.len().is_multiple_of(w.rows), "out is not rows of {}", w.rows);
+    let n = out.len() / w.rows;
+    assert_eq!(x.len(), n * w.cols, "x is not [{n}, {}]", w.cols);
+    assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias is not [{}]", w.rows);
+
+    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
+    let tile_rows = tile_rows(n, w.rows, spread);
+    let mut pieces = columns(out, w.rows, tile_rows);
+    let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
+        let first = i * tile_rows;
+        with_scratch(panel_rows(n) * w.cols.min(DEPTH), |panel| {
+            path.run(Tile { x, w, first, bias, out, panel });
+        });
+    };
+    if spread {
+        pieces.par_chunks_mut(n).enumerate().for_each(multiply);
+    } else {
+        pieces.chunks_mut(n).enumerate().for_each(multiply);
+    }
+}
+
+/// Gathers and decodes rows of a table: `out[ids.len(), cols]`.
+///
+/// # Panics
+/// When the sizes do not fit or an id is not below `table.rows`.
+pub fn embed(ids: &[u32], table: Matrix<'_>, out: &mut [f32]) {
+    table.check();
+    assert_eq!(out.len(), ids.len() * table.cols, "out is not [{}, {}]", ids.len(), table.cols);
+    if out.is_empty() {
+        return;
+    }
+    let path = Path::active();
+    for (&id, out) in ids.iter().zip(out.chunks_exact_mut(table.cols)) {
+        assert!((id as usize) < table.rows, "row {id} of a table of {}", table.rows);
+        dequantize_on(path, table.format, table.row(id as usize), out);
+    }
+}
+
+/// Weight rows that one task multiplies.
+fn tile_rows(n: usize, rows: usize, spread: bool) -> usize {
+    let tasks = if spread { rayon::current_num_threads() * 4 } else { 1 };
+    let share = rows.div_ceil(tasks).next_multiple_of(STEP);
+    if n == 1 { share } else { share.min(PANEL) }
+}
+
+/// Weight rows that are decoded before they are multiplied.
+const fn panel_rows(n: usize) -> usize {
+    match n {
+        1 => 4,
+        2..=8 => 6,
+        _ => PANEL,
+    }
+}
+
+/// Cuts each row of `out` at multiples of `width`: the pieces of the first columns, one per row,
+/// then those of the next.
+fn columns(out: &mut [f32], rows: usize, width: usize) -> Vec<&mut [f32]> {
+    let n = out.len() / rows;
+    let mut cuts: Vec<_> = out.chunks_mut(rows).map(|row| row.chunks_mut(width)).collect();
+    let mut pieces = Vec::with_capacity(n * rows.div_ceil(width));
+    for _ in 0..rows.div_ceil(width) {
+        pieces.extend(cuts.iter_mut().filter_map(Iterator::next));
+    }
+    pieces
+}
+
+/// Some rows of the weight times all rows of `x`.
+struct Tile<'a, 'o> {
+    x: &'a [f32],
+    w: Matrix<'a>,
+    first: usize,
+    bias: Option<&'a [f32]>,
+    out: &'a mut [&'o mut [f32]],
+    panel: &'a mut [f32],
+}
+
+impl Kernel for Tile<'_, '_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, w, first, bias, out, panel } = self;
+        let (rows, panel_rows) = (out[0].len(), panel_rows(out.len()));
+        for out in out.iter_mut() {
+            match bias {
+                Some(bias) => out.copy_from_slice(&bias[first..][..rows]),
+                None => out.fill(0.0),
+            }
+        }
+        for k in (0..w.cols).step_by(DEPTH) {
+            let depth = DEPTH.min(w.cols - k);
+            for row in (0..rows).step_by(panel_rows) {
+                let count = panel_rows.min(rows - row);
+                let floats = as_floats(w, first + row, count);
+                let weights = if let Some(floats) = floats {
+                    Rows { data: &floats[k..], stride: w.cols, depth }
+                } else {
+                    for (i, panel) in panel.chunks_exact_mut(depth).take(count).enumerate() {
+                        let skip = k / w.format.block_len() * w.format.block_bytes();
+                        decode(w.format, &w.row(first + row + i)[skip..], panel);
+                    }
+                    Rows { data: &*panel, stride: depth, depth }
+                };
+                let x = Rows { data: &x[k..], stride: w.cols, depth };
+                multiply(s, x, weights, count, row, out);
+            }
+        }
+    }
+}
+
+/// `count` rows of a weight whose bytes are floats already.
+#[inline(always)]
+fn as_floats(w: Matrix<'_>, first: usize, count: usize) -> Option<&[f32]> {
+    if w.format != Format::F32 || cfg!(target_endian = "big") {
+        return None;
+    }
+    let len = w.row_bytes();
+    bytemuck::try_cast_slice(&w.bytes[first * len..][..count * len]).ok()
+}
+
+/// Rows of which the first `depth` numbers count.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    data: &'a [f32],
+    stride: usize,
+    depth: usize,
+}
+
+impl<'a> Rows<'a> {
+    #[inline(always)]
+    fn get<const N: usize>(self, first: usize) -> [&'a [f32]; N] {
+        std::array::from_fn(|i| &self.data[(first + i) * self.stride..][..self.depth])
+    }
+}
+
+/// Adds the products of all rows of `x` with `count` rows of weights to `out[..][at..]`.
+#[inline(always)]
+fn multiply<S: Simd>(
+    s: S,
+    x: Rows<'_>,
+    w: Rows<'_>,
+    count: usize,
+    at: usize,
+    out: &mut [&mut [f32]],
+) {
+    let mut i = 0;
+    while i + 4 <= out.len() {
+        band::<S, 4, 3>(s, x.get(i), w, count, at, &mut out[i..]);
+        i += 4;
+    }
+    match out.len() - i {
+        3 => band::<S, 3, 3>(s, x.get(i), w, count, at, &mut out[i..]),
+        2 => band::<S, 2, 3>(s, x.get(i), w, count, at, &mut out[i..]),
+        1 => band::<S, 1, 4>(s, x.get(i), w, count, at, &mut out[i..]),
+        _ => {}
+    }
+}
+
+/// The same for `R` rows of `x`, `C` rows of weights at a time.
+#[inline(always)]
+fn band<S: Simd, const R: usize, const C: usize>(
+    s: S,
+    x: [&[f32]; R],
+    w: Rows<'_>,
+    count: usize,
+    at: usize,
+    out: &mut [&mut [f32]],
+) {
+    let mut j = 0;
+    while j + C <= count {
+        add(dots::<S, R, C>(s, x, w.get(j)), at + j, out);
+        j += C;
+    }
+    while j < count {
+        add(dots::<S, R, 1>(s, x, w.get(j)), at + j, out);
+        j += 1;
+    }
+}
+
+#[inline(always)]
+fn add<const R: usize, const C: usize>(sums: [[f32; C]; R], at: usize, out: &mut [&mut [f32]]) {
+    for (sums, out) in sums.iter().zip(out) {
+        for (sum, out) in sums.iter().zip(&mut out[at..at + C]) {
+            *out += sum;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,26 @@
+//! When work is worth spreading, and the scratch memory of each thread.
+
+use std::cell::RefCell;
+
+/// Multiply-adds (or as much other work) below which a call stays on its thread: waking the pool
+/// costs some ten microseconds.
+const WORTH_SPREADING: usize = 1 << 18;
+
+/// Whether `work` multiply-adds are worth spreading over the pool.
+pub(crate) fn worth_spreading(work: usize) -> bool {
+    work >= WORTH_SPREADING && rayon::current_num_threads() > 1
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Lends `len` floats of this thread, whatever they hold. Not to be nested.
+pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    SCRATCH.with_borrow_mut(|scratch| {
+        if scratch.len() < len {
+            scratch.resize(len, 0.0);
+        }
+        work(&mut scratch[..len])
+    })
+}
