@@ -38,6 +38,9 @@ mod rotary;
 mod attention;
 mod scores;
 
+#[cfg(test)]
+mod random;
+
 pub use activation::silu_mul;
 pub use attention::{Heads, Run, Sees, Span, attention};
 pub use dequantize::dequantize;

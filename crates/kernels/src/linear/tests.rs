@@ -1,1 +1,112 @@
+//! Against a product in `f64` of the decoded weights.
 
+use proptest::prelude::*;
+
+use super::{embed, linear_on};
+use crate::{Format, random::Random, simd::Path};
+
+/// Checks one product on every path.
+fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, seed: u64) {
+    let mut random = Random(seed);
+    let stored = random.weights(format, rows, cols);
+    let weights = stored.decoded();
+    let x = random.numbers(n * cols);
+    let bias = random.numbers(rows);
+    for path in Path::all() {
+        let mut out = vec![f32::NAN; n * rows];
+        linear_on(path, &x, stored.matrix(), with_bias.then_some(&bias[..]), &mut out);
+        for (i, out) in out.iter().enumerate() {
+            let (row, of) = (i / rows, i % rows);
+            let pairs = x[row * cols..][..cols].iter().zip(&weights[of * cols..][..cols]);
+            let products = pairs.map(|(&x, &w)| f64::from(x) * f64::from(w));
+            let (mut sum, mut size) = products.fold((0.0, 0.0), |(s, a), p| (s + p, a + p.abs()));
+            if with_bias {
+                sum += f64::from(bias[of]);
+                size += f64::from(bias[of]).abs();
+            }
+            assert!(
+                (f64::from(*out) - sum).abs() <= 2e-6 * size + 1e-12,
+                "{format:?} [{n}, {cols}] x [{rows}, {cols}] on {path:?}: {out} for {sum}"
+            );
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn products_are_those_of_the_decoded_weights(
+        format in prop::sample::select(&Format::ALL[..]),
+        n in 1..20_usize,
+        rows in 1..70_usize,
+        blocks in 1..6_usize,
+        with_bias: bool,
+        seed: u64,
+    ) {
+        let block = if format.block_len() == 1 { 37 } else { format.block_len() };
+        check(format, n, rows, blocks * block, with_bias, seed);
+    }
+}
+
+#[test]
+fn long_rows_and_large_products() {
+    check(Format::Q6_K, 3, 13, 2560, true, 1);
+    check(Format::F32, 5, 14, 2051, false, 2);
+    check(Format::Q4_1, 70, 200, 1056, true, 3); // spread over threads
+    check(Format::Q8_0, 1, 3000, 320, false, 4);
+}
+
+/// The bytes of a mapped file may begin anywhere.
+#[test]
+fn floats_need_no_alignment() {
+    let mut random = Random(5);
+    let stored = random.weights(Format::F32, 7, 33);
+    let x = random.numbers(33);
+    let (mut expected, mut got) = (vec![0.0; 7], vec![0.0; 7]);
+    linear_on(Path::active(), &x, stored.matrix(), None, &mut expected);
+    for shift in 0..4 {
+        let mut bytes = vec![0; shift];
+        bytes.extend(stored.matrix().bytes);
+        let shifted = crate::Matrix { bytes: &bytes[shift..], ..stored.matrix() };
+        linear_on(Path::active(), &x, shifted, None, &mut got);
+        assert_eq!(got, expected);
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_the_others() {
+    for format in [Format::Q4_1, Format::Q8_0, Format::Q4_K, Format::F16, Format::F32] {
+        let mut random = Random(6);
+        let (rows, cols) = (101, 1280);
+        let stored = random.weights(format, rows, cols);
+        let x = random.numbers(23 * cols);
+        for path in Path::all() {
+            let mut together = vec![0.0; 23 * rows];
+            linear_on(path, &x, stored.matrix(), None, &mut together);
+            for n in [1, 2, 3, 4, 5, 7, 11] {
+                let mut some = vec![0.0; n * rows];
+                linear_on(path, &x[4 * cols..][..n * cols], stored.matrix(), None, &mut some);
+                assert_eq!(some, together[4 * rows..][..n * rows], "{format:?}, {n} rows");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_of_a_table_are_gathered() {
+    for format in Format::ALL {
+        let stored = Random(7).weights(format, 5, 256);
+        let mut out = vec![0.0; 3 * 256];
+        embed(&[4, 0, 4], stored.matrix(), &mut out);
+        let rows = stored.decoded();
+        assert_eq!(out, [&rows[4 * 256..], &rows[..256], &rows[4 * 256..]].concat());
+    }
+}
+
+#[test]
+#[should_panic(expected = "row 5 of a table of 5")]
+fn a_row_beyond_the_table_is_refused() {
+    let stored = Random(8).weights(Format::F32, 5, 2);
+    embed(&[5], stored.matrix(), &mut [0.0; 2]);
+}

@@ -1,1 +1,79 @@
+//! Against all logits, in `f64`.
 
+use super::{Asked, Top, TopAsked, token_scores, top_logits, top_of};
+use crate::{Format, linear, random::Random};
+
+const COLS: usize = 64;
+const VOCABULARY: usize = 1003;
+
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    logits.iter().map(|&l| f64::from(l).exp()).sum::<f64>().ln()
+}
+
+#[test]
+fn scores_are_those_of_all_logits() {
+    let mut random = Random(1);
+    let head = random.weights(Format::Q8_0, VOCABULARY, COLS);
+    let n = 80;
+    let hidden = random.numbers(n * COLS);
+    let mut logits = vec![0.0; n * VOCABULARY];
+    linear(&hidden, head.matrix(), None, &mut logits);
+    // Out of order, some rows several times, some never.
+    let asked: Vec<_> = (0..200)
+        .map(|_| Asked { row: random.below(n) as u32, token: random.below(VOCABULARY) as u32 })
+        .collect();
+    let mut scores = Vec::new();
+    token_scores(&hidden, head.matrix(), &asked, &mut scores);
+    assert_eq!(scores.len(), asked.len());
+    for (asked, score) in asked.iter().zip(&scores) {
+        let logits = &logits[asked.row as usize * VOCABULARY..][..VOCABULARY];
+        let logit = logits[asked.token as usize];
+        let expected = f64::from(logit) - log_sum_exp(logits);
+        assert!((f64::from(score.logprob) - expected).abs() < 2e-6, "{score:?} {expected}");
+        assert_eq!(score.rank as usize, logits.iter().filter(|&&l| l > logit).count());
+        let top = (0..VOCABULARY).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+        assert_eq!(score.top as usize, top);
+    }
+}
+
+#[test]
+fn the_largest_logits_come_with_those_asked_for() {
+    let mut random = Random(2);
+    let head = random.weights(Format::F32, VOCABULARY, COLS);
+    let hidden = random.numbers(3 * COLS);
+    let mut logits = vec![0.0; 3 * VOCABULARY];
+    linear(&hidden, head.matrix(), None, &mut logits);
+    let asked = [TopAsked { row: 2, k: 5, also: &[7, 3] }, TopAsked { row: 0, k: 0, also: &[9] }];
+    let tops = top_logits(&hidden, head.matrix(), &asked);
+    for (asked, top) in asked.iter().zip(&tops) {
+        let logits = &logits[asked.row as usize * VOCABULARY..][..VOCABULARY];
+        let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+        sorted.sort_by(|a, b| b.1.total_cmp(&a.1));
+        sorted.truncate(asked.k);
+        sorted.extend(asked.also.iter().map(|&t| (t, logits[t as usize])));
+        assert_eq!(top.entries, sorted);
+        assert!((f64::from(top.logsumexp) - log_sum_exp(logits)).abs() < 2e-6);
+    }
+}
+
+#[test]
+fn ties_go_to_the_smaller_id() {
+    let Top { entries, logsumexp } = top_of(&[1.0, 3.0, 2.0, 3.0, 3.0], 2, &[]);
+    assert_eq!(entries, [(1, 3.0), (3, 3.0)]);
+    assert!((logsumexp - 4.253_68).abs() < 1e-4, "{logsumexp}");
+    let mut scores = Vec::new();
+    let ones: Vec<u8> = [1.0_f32; 4].iter().flat_map(|w| w.to_le_bytes()).collect();
+    let head = crate::Matrix { format: Format::F32, bytes: &ones, rows: 4, cols: 1 };
+    token_scores(&[2.0], head, &[Asked { row: 0, token: 3 }], &mut scores);
+    assert_eq!((scores[0].rank, scores[0].top), (0, 0));
+    assert!((scores[0].logprob + 4_f32.ln()).abs() < 1e-6);
+}
+
+#[test]
+fn no_question_costs_nothing() {
+    let head = Random(3).weights(Format::F32, 4, 2);
+    let mut scores = Vec::new();
+    token_scores(&[0.0; 2], head.matrix(), &[], &mut scores);
+    assert!(scores.is_empty());
+    assert!(top_logits(&[0.0; 2], head.matrix(), &[]).is_empty());
+}

@@ -1,8 +1,11 @@
 //! AVX2 with fused multiply-add: x86 since 2013.
 #![expect(unsafe_code, reason = "vector intrinsics")]
-#![expect(clippy::wildcard_imports, reason = "intrinsics carry their own prefix")]
 
-use std::arch::x86_64::*;
+use std::arch::x86_64::{
+    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
+    _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps,
+    _mm256_set1_ps, _mm256_storeu_ps,
+};
 
 use super::{Kernel, Simd};
 
