@@ -1,0 +1,31 @@
+//! Products with stored weights, in the shapes of SmolLM2 135M: one token and a prompt's chunk.
+#![allow(missing_docs, reason = "criterion's macros make public items without any")]
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use fidelio_benchmarks::{stored, values};
+use fidelio_kernels::{Format, Matrix, linear};
+use std::hint::black_box;
+
+const FORMATS: [Format; 4] = [Format::F32, Format::Q8_0, Format::Q4_1, Format::Q4_0];
+const ROWS: usize = 1536;
+const COLS: usize = 576;
+
+fn products(criterion: &mut Criterion) {
+    for tokens in [1, 64] {
+        let mut group = criterion.benchmark_group(format!("linear_{tokens}"));
+        group.throughput(Throughput::Elements((tokens * ROWS * COLS) as u64));
+        let x = values(tokens * COLS);
+        let mut out = vec![0.0; tokens * ROWS];
+        for format in FORMATS {
+            let bytes = stored(format, ROWS * COLS);
+            let weight = Matrix { format, bytes: &bytes, rows: ROWS, cols: COLS };
+            group.bench_function(BenchmarkId::from_parameter(format!("{format:?}")), |bencher| {
+                bencher.iter(|| linear(black_box(&x), weight, None, &mut out));
+            });
+        }
+        group.finish();
+    }
+}
+
+criterion_group!(benches, products);
+criterion_main!(benches);
