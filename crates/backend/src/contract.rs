@@ -501,3 +501,100 @@ fn refused<T>(outcome: Result<T, BackendError>, what: &str, right: impl Fn(&Back
         Err(error) => assert!(right(&error), "{what} was refused with {error:?}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::{Capacity, FakeLimits, FakeSession};
+
+    /// A way to break the contract.
+    #[derive(Debug, Clone, Copy)]
+    enum Fault {
+        /// Rows are never freed.
+        Keeps,
+        /// What stands before a failing step is computed.
+        HalfDone,
+        /// Nodes see the nodes before them.
+        Leaks,
+        /// Logits depend on how a prompt is cut.
+        Chunks,
+        /// The largest logits come in any order.
+        Unsorted,
+        /// Rows of a batch are mixed up.
+        Mixes,
+    }
+
+    struct Broken(FakeSession, Fault);
+
+    impl Session for Broken {
+        fn capacity(&self) -> Capacity {
+            self.0.capacity()
+        }
+
+        fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError> {
+            if matches!(self.1, Fault::HalfDone) && self.0.clone().extend(steps).is_err() {
+                self.0.extend(&steps[..1])?;
+            }
+            let mut answers = self.0.extend(steps)?;
+            for (answer, step) in answers.iter_mut().zip(steps) {
+                for logits in &mut answer.logits {
+                    match (logits, self.1) {
+                        (Logits::Full(logits), Fault::Chunks) => {
+                            logits[0] += step.tokens.len() as f32;
+                        }
+                        (Logits::Top { entries, .. }, Fault::Unsorted) => entries.reverse(),
+                        _ => {}
+                    }
+                }
+            }
+            if let (Fault::Mixes, [first, .., last]) = (self.1, &mut answers[..]) {
+                std::mem::swap(&mut first.logits, &mut last.logits);
+            }
+            Ok(answers)
+        }
+
+        fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
+            self.0.fork(row)
+        }
+
+        fn truncate(&mut self, row: RowId, keep: usize) -> Result<(), BackendError> {
+            match self.1 {
+                Fault::Keeps if keep == 0 => Ok(()),
+                _ => self.0.truncate(row, keep),
+            }
+        }
+
+        fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
+            let mut batch = batch.clone();
+            if matches!(self.1, Fault::Leaks) {
+                for (i, node) in batch.forest.nodes.iter_mut().enumerate().skip(1) {
+                    node.parent = Parent::Node(i as u32 - 1);
+                }
+            }
+            self.0.score(&batch, want)
+        }
+    }
+
+    #[test]
+    fn each_fault_is_found_by_the_checks_that_are_about_it() {
+        let cases = [
+            (Fault::Keeps, "truncating to 0 frees"),
+            (Fault::HalfDone, "failing calls change nothing"),
+            (Fault::Leaks, "a forest equals its paths"),
+            (Fault::Leaks, "a cached parent equals the whole row"),
+            (Fault::Chunks, "cached equals uncached"),
+            (Fault::Chunks, "scores agree with full logits"),
+            (Fault::Unsorted, "top agrees with full"),
+            (Fault::Mixes, "a row in a batch equals the row alone"),
+            (Fault::Mixes, "a fork shares, then diverges"),
+        ];
+        for (fault, name) in cases {
+            let (_, check) = CHECKS.iter().find(|(it, _)| *it == name).unwrap();
+            let mut session = Broken(FakeSession::new(FakeLimits::default()), fault);
+            let outcome = catch_unwind(AssertUnwindSafe(|| check(&mut session, 0.0)));
+            assert!(outcome.is_err(), "{fault:?} passes `{name}`");
+        }
+    }
+}
