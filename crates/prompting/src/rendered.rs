@@ -1,0 +1,169 @@
+//! What rendering gives: ids, what is learnt, where each token came from, and what was left out.
+
+use std::ops::{AddAssign, Range};
+
+use serde::Serialize;
+
+use crate::Side;
+
+/// What a rendering is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// The model shall answer: the prompt alone.
+    Answer,
+    /// The model shall learn: prompt, answer and stop.
+    Train,
+}
+
+/// A row's tokens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rendered {
+    /// The tokens.
+    pub ids: Vec<u32>,
+    /// Which of them are learnt: answers and their stops.
+    pub learn: Vec<bool>,
+    /// Which field each token came from, as an index into [`Renderer::fields`](crate::Renderer::fields);
+    /// none for the template's own. White space at a value's edges may count as the template's.
+    pub field_of: Vec<Option<usize>>,
+    /// Whether the places of the fields are known. A chat template that looks into the text hides them:
+    /// then `field_of` has none.
+    pub fields_known: bool,
+    /// The text that was encoded.
+    pub text: String,
+    /// The bytes of the text each token stands for; empty for tokens that were added to it.
+    pub ranges: Vec<Range<usize>>,
+    /// How many tokens the prompt has.
+    pub prompt_len: usize,
+    /// What was shortened.
+    pub cuts: Vec<Cut>,
+    /// How many tokens the row had before anything was cut.
+    pub read: usize,
+}
+
+/// A shortened field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cut {
+    /// The field.
+    pub field: String,
+    /// The side that was cut away.
+    pub side: Side,
+    /// Its tokens before, by itself.
+    pub tokens_before: usize,
+    /// Its tokens after.
+    pub tokens_after: usize,
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its tokens.
+    Kept(Rendered),
+    /// It was left out because it is too long and the rules say so.
+    Dropped {
+        /// How many tokens it had.
+        tokens: usize,
+        /// Why, as a sentence.
+        reason: String,
+    },
+}
+
+impl Outcome {
+    /// The tokens, unless the row was dropped.
+    pub fn kept(self) -> Option<Rendered> {
+        match self {
+            Outcome::Kept(rendered) => Some(rendered),
+            Outcome::Dropped { .. } => None,
+        }
+    }
+}
+
+/// Counts tokens: `read = learnt + masked + dropped + cut`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Ledger {
+    /// Rows counted.
+    pub rows: usize,
+    /// Of these, rows left out.
+    pub rows_dropped: usize,
+    /// Of these, rows shortened.
+    pub rows_cut: usize,
+    /// Tokens the rows had.
+    pub read: usize,
+    /// Tokens that are learnt.
+    pub learnt: usize,
+    /// Tokens that are read only.
+    pub masked: usize,
+    /// Tokens of rows left out.
+    pub dropped: usize,
+    /// Tokens cut away.
+    pub cut: usize,
+}
+
+impl Ledger {
+    /// Counts a row.
+    pub fn count(&mut self, outcome: &Outcome) {
+        self.rows += 1;
+        match outcome {
+            Outcome::Kept(rendered) => {
+                let learnt = rendered.learn.iter().filter(|l| **l).count();
+                self.rows_cut += usize::from(!rendered.cuts.is_empty());
+                self.read += rendered.read;
+                self.learnt += learnt;
+                self.masked += rendered.ids.len() - learnt;
+                self.cut += rendered.read.saturating_sub(rendered.ids.len());
+            }
+            Outcome::Dropped { tokens, .. } => {
+                self.rows_dropped += 1;
+                self.read += tokens;
+                self.dropped += tokens;
+            }
+        }
+    }
+
+    /// Whether every token read is accounted for.
+    pub fn balances(&self) -> bool {
+        self.read == self.learnt + self.masked + self.dropped + self.cut
+    }
+}
+
+impl AddAssign for Ledger {
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.rows_dropped += other.rows_dropped;
+        self.rows_cut += other.rows_cut;
+        self.read += other.read;
+        self.learnt += other.learnt;
+        self.masked += other.masked;
+        self.dropped += other.dropped;
+        self.cut += other.cut;
+    }
+}
+
+/// A rendering, token by token, for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The text that was encoded.
+    pub text: String,
+    /// The tokens.
+    pub tokens: Vec<ExplainedToken>,
+    /// How many of them are the prompt.
+    pub prompt_len: usize,
+    /// Whether the fields' places are known.
+    pub fields_known: bool,
+    /// What was shortened.
+    pub cuts: Vec<Cut>,
+}
+
+/// One token of an [`Explanation`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ExplainedToken {
+    /// Its id.
+    pub id: u32,
+    /// The vocabulary's spelling.
+    pub piece: String,
+    /// The field it came from.
+    pub field: Option<String>,
+    /// Whether it is learnt.
+    pub learnt: bool,
+    /// Whether it is a special token.
+    pub special: bool,
+}

@@ -1,0 +1,7 @@
+//! The crate as its users see it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on shall stop")]
+
+mod cases;
+mod chat_goldens;
+mod properties;
+mod renderer;
