@@ -225,6 +225,15 @@ impl Layout {
         })
     }
 
+    /// The text that every row has: the template's and the task.
+    pub(crate) fn literal(&self) -> String {
+        let texts = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Slot(_) => None,
+        });
+        texts.collect()
+    }
+
     /// The field of each slot.
     pub(crate) fn slot_fields(&self) -> impl Iterator<Item = usize> {
         self.slots.iter().map(|s| s.field)

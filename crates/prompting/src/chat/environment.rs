@@ -8,6 +8,7 @@ use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind};
 
 use super::{generation, json, python};
+use crate::PromptError;
 
 /// Where `strftime_now` gets the time from.
 ///
@@ -23,6 +24,17 @@ pub enum Clock {
 }
 
 impl Clock {
+    /// Always the time that `text` gives, such as `2026-01-31` or `2026-01-31T08:30:00`.
+    ///
+    /// # Errors
+    /// When it is not a date or a time of that form.
+    pub fn fixed(text: &str) -> Result<Self, PromptError> {
+        let problem = |e: jiff::Error| format!("is not a date or time: {e}");
+        text.parse()
+            .map(Clock::Fixed)
+            .map_err(|e| PromptError::Rule { rule: "clock", problem: problem(e) })
+    }
+
     fn now(self) -> DateTime {
         match self {
             Clock::Local => jiff::Zoned::now().datetime(),

@@ -13,6 +13,14 @@ impl Renderer {
         if budget.context.is_some_and(|context| context <= budget.reserved) {
             return rule("reserved", "leaves nothing of the context for the prompt".to_owned());
         }
+        if let Source::Layout(layout) = &self.source {
+            let tokens = self.vocabulary.encode(&layout.literal())?.len();
+            let limit = self.prompt_limit();
+            if tokens > limit {
+                let problem = format!("allows {limit} tokens, the template alone has {tokens}");
+                return rule("context", problem);
+            }
+        }
         let cuttable = match &self.source {
             Source::Layout(layout) => layout.fields(),
             Source::Messages { .. } => &[],

@@ -82,7 +82,7 @@ fn real_templates_render_as_in_jinja2() {
         "unk": goldens["specials"]["unk_token"], "pad": goldens["specials"]["pad_token"],
     }))
     .unwrap();
-    let now = Clock::Fixed(goldens["now"].as_str().unwrap().parse().unwrap());
+    let now = Clock::fixed(goldens["now"].as_str().unwrap()).unwrap();
     let (mut equal, mut renderings, mut lenient, mut refused) = (0, 0, 0, 0);
     let (mut missing, mut wrong) = (vec![], vec![]);
     for (name, golden) in goldens["templates"].as_object().unwrap() {

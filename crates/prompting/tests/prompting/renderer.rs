@@ -426,8 +426,12 @@ fn cuts_respect_characters() {
 #[test]
 fn a_template_over_the_budget_and_a_long_answer_are_errors_under_any_cut_rule() {
     let rules = budget(12, Overflow::Truncate { side: Side::Right, fields: None });
-    let long = renderer("Is this mail spam or ham? Answer with one word: {mail}", rules, None);
-    let problem = render(&long, &mail(), Purpose::Train).unwrap_err();
+    let layout = mail_layout("Is this mail spam or ham? Answer with one word: {mail}");
+    let problem = Renderer::new(layout, rules.clone(), vocabulary(), None).unwrap_err();
+    assert!(problem.to_string().contains("the template alone has"), "{problem}");
+    // The chat template's own text counts, too.
+    let problem =
+        render(&renderer("{mail}", rules, chat(CHATML)), &mail(), Purpose::Train).unwrap_err();
     assert!(matches!(problem, PromptError::TemplateTooLong { .. }), "{problem}");
     let rules = budget(20, Overflow::Truncate { side: Side::Right, fields: None });
     let cells =
@@ -486,6 +490,16 @@ fn the_fingerprint_tells_layouts_templates_and_rules_apart() {
     ] {
         assert_ne!(a, other.fingerprint());
     }
+}
+
+#[test]
+fn the_clock_can_be_fixed() {
+    let now = Clock::fixed("2026-01-31T08:30:00").unwrap();
+    let source = "{{ strftime_now('%d %b %Y %H:%M') }}";
+    let template = ChatTemplate::new(source, vocabulary().special_texts(), now).unwrap();
+    let text = template.render(&Conversation::default(), true).unwrap();
+    assert_eq!(text, "31 Jan 2026 08:30");
+    assert!(Clock::fixed("tomorrow").is_err());
 }
 
 #[test]
