@@ -1,8 +1,13 @@
 //! `cargo xtask golden`: regenerates the reference values that tests compare with.
 //!
-//! A script named `make_*.py` in a crate's `tests` folder writes its values beside itself.
-//! Its first lines pin what it imports, `# pins: torch==2.9.0 transformers==5.0.0`, and it runs in
-//! an environment that holds exactly that.
+//! A script named `make_*.py` in a crate's `tests` folder writes its values below its own folder.
+//! Comments in its head say how it is run:
+//!
+//! ```text
+//! # pins: torch==2.9.0 transformers==5.0.0     what it imports; its environment holds just that
+//! # args: {cache}/fixtures/templates           optional; its folder is the current one
+//! # stdout: goldens.json                       optional; the file that holds what it prints
+//! ```
 
 use crate::{places, programs, python};
 use anyhow::{Context, Result, bail};
@@ -34,13 +39,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         let text =
             std::fs::read_to_string(&script).with_context(|| format!("cannot read `{shown}`"))?;
-        let pins = pins(&text).with_context(|| format!("`{shown}` has no line `# pins: ...`"))?;
+        let head = Head::read(&text);
         if args.list {
-            println!("{shown}: {}", pins.join(" "));
+            println!("{shown}: {}", head.pins.unwrap_or("(no line `# pins: ...`)"));
             continue;
         }
         eprintln!("golden: {shown}");
-        changed.extend(regenerate(&script, &pins, args.check)?);
+        changed.extend(regenerate(&script, &head, args.check)?);
     }
     if args.check && !changed.is_empty() {
         bail!("reference values are not what their scripts make: {}", changed.join(", "));
@@ -66,25 +71,44 @@ fn scripts() -> Result<Vec<PathBuf>> {
     Ok(scripts)
 }
 
-/// The packages a script pins, or `None` where it does not say.
-fn pins(text: &str) -> Option<Vec<&str>> {
-    let line = text.lines().take(40).find_map(|line| line.trim().strip_prefix("# pins:"))?;
-    Some(line.split_whitespace().collect())
+/// What the head of a script says about running it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Head<'a> {
+    pins: Option<&'a str>,
+    args: Option<&'a str>,
+    stdout: Option<&'a str>,
+}
+
+impl<'a> Head<'a> {
+    fn read(text: &'a str) -> Self {
+        let said = |key: &str| {
+            let line = text.lines().take(40).find_map(|line| line.trim().strip_prefix(key));
+            line.map(str::trim)
+        };
+        Self { pins: said("# pins:"), args: said("# args:"), stdout: said("# stdout:") }
+    }
 }
 
 /// Runs one script and returns what it changed; `check` puts the old values back.
-fn regenerate(script: &Path, pins: &[&str], check: bool) -> Result<Vec<String>> {
+fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>> {
+    let shown = script.display();
+    let pins = head.pins.with_context(|| format!("`{shown}` has no line `# pins: ...`"))?;
     let folder = script.parent().expect("a script lies in a folder");
     let before = contents(folder)?;
-    let environment = python::environment(pins)?;
-    programs::run(
-        Command::new(environment)
-            .arg(script)
-            .current_dir(places::root())
-            .env("FIDELIO_CACHE", places::cache()?)
-            .env("PYTHONDONTWRITEBYTECODE", "1"),
-    )
-    .with_context(|| format!("`{}` failed", script.display()))?;
+
+    let cache = places::cache()?;
+    let mut command =
+        Command::new(python::environment(&pins.split_whitespace().collect::<Vec<_>>())?);
+    command.arg(script).current_dir(folder);
+    for argument in head.args.unwrap_or_default().split_whitespace() {
+        command.arg(argument.replace("{cache}", &cache.to_string_lossy()));
+    }
+    command.env("FIDELIO_CACHE", &cache).env("PYTHONDONTWRITEBYTECODE", "1");
+    match head.stdout {
+        None => programs::run(&mut command)?,
+        Some(file) => std::fs::write(folder.join(file), programs::output(&mut command)?)
+            .with_context(|| format!("cannot write `{file}`"))?,
+    }
 
     let after = contents(folder)?;
     let mut changed = Vec::new();
@@ -130,9 +154,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pins_stand_in_the_head_of_a_script() {
-        let text = "\"\"\"Makes values.\"\"\"\n# pins: a==1 b==2\nimport a\n";
-        assert_eq!(pins(text), Some(vec!["a==1", "b==2"]));
-        assert_eq!(pins("import a\n"), None);
+    fn the_head_of_a_script_says_how_it_is_run() {
+        let text = "\"\"\"Makes values.\"\"\"\n# pins: a==1 b==2\n# stdout: out.json\nimport a\n";
+        let head = Head { pins: Some("a==1 b==2"), args: None, stdout: Some("out.json") };
+        assert_eq!(Head::read(text), head);
+        assert_eq!(Head::read("import a\n"), Head::default());
     }
 }
