@@ -77,6 +77,12 @@ pub enum BackendError {
         /// Tokens left.
         free: usize,
     },
+    /// No room for more rows.
+    #[error("all {rows} rows are in use")]
+    RowsFull {
+        /// How many there may be.
+        rows: usize,
+    },
     /// A verb that this backend does not have.
     #[error("this backend cannot {0:?}")]
     Verb(Verb),

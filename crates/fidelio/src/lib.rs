@@ -1,1 +1,63 @@
-//! Facade for embedding: load a run file, resolve it into a plan, predict, evaluate.
+//! Fidelio as a library: load a run file, resolve it into a plan, predict, evaluate, generate.
+//!
+//! The main type is [`Job`]: a run file with its model opened and its rows rendered, ready to run.
+//!
+//! ```no_run
+//! use fidelio::{DataArgs, Job, Machine, RunFile, Silent};
+//!
+//! # fn main() -> Result<(), fidelio::Error> {
+//! let machine = Machine::of_process(&[])?;
+//! let run = RunFile::load("run.yaml".as_ref(), &[])?;
+//! let data = DataArgs::of("reviews.csv");
+//! let mut job = Job::prepare(&machine, &run, &data, &mut Silent)?;
+//! let evaluation = job.evaluate(&mut Silent)?;
+//! eprintln!("{}", evaluation.report);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The crates below are re-exported as modules. The facade adds no second way to do what they do;
+//! it deliberately prints nothing and knows no command line.
+
+mod choose;
+mod dataset;
+mod error;
+mod evaluate;
+mod generator;
+mod init;
+mod job;
+mod machine;
+mod memory;
+mod model;
+mod observe;
+mod plan;
+mod predict;
+mod results;
+mod run_file;
+mod survey;
+
+pub use fidelio_backend as backend;
+pub use fidelio_config as config;
+pub use fidelio_data as data;
+pub use fidelio_eval as eval;
+pub use fidelio_generate as generate;
+#[cfg(feature = "burn")]
+pub use fidelio_model as burn;
+pub use fidelio_prompting as prompting;
+pub use fidelio_weights as weights;
+
+pub use dataset::{DataArgs, SplitChoice};
+pub use error::{Error, RowProblem};
+pub use evaluate::Evaluation;
+pub use generator::{Generated, Generator};
+pub use init::{Draft, draft};
+pub use job::Job;
+pub use machine::{Device, Machine};
+pub use memory::peak_memory;
+pub use model::{Model, ModelCard};
+pub use observe::{Event, Flow, Observer, Silent, Stage};
+pub use plan::Plan;
+pub use predict::{Prediction, Predictions, Usage};
+pub use results::{Results, next_run_folder};
+pub use run_file::RunFile;
+pub use survey::{Lengths, Survey};

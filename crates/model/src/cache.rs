@@ -171,7 +171,8 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) fn new(sizes: Sizes, device: &Device) -> Self {
-        let empty = || Tensor::zeros([PAGE as usize, sizes.key_value_heads, sizes.head_dim], device);
+        let empty =
+            || Tensor::zeros([PAGE as usize, sizes.key_value_heads, sizes.head_dim], device);
         let layers = (0..sizes.layers).map(|_| [empty(), empty()]).collect();
         Self { layers, sizes, device: device.clone() }
     }

@@ -7,7 +7,7 @@ use fidelio_backend::{
     Answer, Answers, Ask, BackendError, Batch, Capacity, Logits, OpenSpec, RowId, RowStep, RowTo,
     Score, Scores, Session, Shape, Want, Wanted, Weights,
 };
-use fidelio_ops::{Asked, TopLogits};
+use fidelio_ops::{Asked, Top};
 
 use crate::{
     arch::{self, Decoder},
@@ -91,7 +91,7 @@ impl BurnSession {
         }
         let new_rows = steps.iter().filter(|step| step.row == RowTo::New).count();
         if self.rows.count() + new_rows > ROWS {
-            return Err(BackendError::Engine(format!("more than {ROWS} rows")));
+            return Err(BackendError::RowsFull { rows: ROWS });
         }
         if pages > self.rows.free_pages() {
             return Err(BackendError::CacheFull {
@@ -123,15 +123,13 @@ impl BurnSession {
 
     fn shaped(&self, picked: Tensor<2>, shape: Shape<'_>) -> Vec<Logits> {
         match shape {
-            Shape::Full => {
-                self.model.head().logits(picked).into_iter().map(Logits::Full).collect()
-            }
+            Shape::Full => self.model.head().logits(picked).into_iter().map(Logits::Full).collect(),
             Shape::Top { k, also } => self
                 .model
                 .head()
                 .top(picked, k, also)
                 .into_iter()
-                .map(|TopLogits { entries, logsumexp }| Logits::Top { entries, logsumexp })
+                .map(|Top { entries, logsumexp }| Logits::Top { entries, logsumexp })
                 .collect(),
         }
     }
@@ -201,7 +199,7 @@ impl Session for BurnSession {
 
     fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
         if self.rows.count() >= ROWS {
-            return Err(BackendError::Engine(format!("more than {ROWS} rows")));
+            return Err(BackendError::RowsFull { rows: ROWS });
         }
         self.rows.fork(row)
     }

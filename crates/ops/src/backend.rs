@@ -10,7 +10,7 @@ use burn::backend::{
     Backend, backend_extension,
     tensor::{FloatTensor, IntTensor},
 };
-use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, TopLogits};
+use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, Top};
 
 use crate::plain;
 
@@ -83,7 +83,7 @@ pub trait LlmBackend: Backend {
     /// Grouped attention over a forest and a cache.
     /// `q` `[t, hq, d]`, `k` and `v` `[t, hk, d]`, `past_k` and `past_v` `[slots, hk, d]`; gives
     /// `[t, hq, d]`. The softmax is taken over `scale · q·k` of what `sees` lets through.
-    fn attention(
+    fn forest_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
         v: FloatTensor<Self>,
@@ -123,7 +123,7 @@ pub trait LlmBackend: Backend {
         matrix: StoredMatrix,
         k: usize,
         also: Vec<u32>,
-    ) -> Vec<TopLogits> {
+    ) -> Vec<Top> {
         plain::top_logits_stored::<Self>(hidden, head, matrix, k, &also)
     }
 }

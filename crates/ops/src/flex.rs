@@ -7,7 +7,7 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 use burn_flex::FlexTensor;
-use fidelio_kernels::{Asked, TokenScore, TopLogits};
+use fidelio_kernels::{Asked, TokenScore, Top};
 
 use crate::{
     Sees, StoredMatrix,

@@ -12,7 +12,7 @@ use burn::{
     },
     tensor::TensorData,
 };
-use fidelio_kernels::{self as kernels, Asked, Heads, Matrix, TokenScore, TopLogits};
+use fidelio_kernels::{self as kernels, Asked, Heads, Matrix, TokenScore, Top, TopAsked};
 
 use crate::{Sees, StoredMatrix, plain::consecutive};
 
@@ -28,7 +28,11 @@ pub(crate) trait Host: Backend {
     fn edit(x: FloatTensor<Self>, edit: impl FnOnce(&mut [f32])) -> FloatTensor<Self>;
 }
 
-fn make<B: Host, const D: usize>(data: Vec<f32>, shape: [usize; D], like: B::Device) -> FloatTensor<B> {
+fn make<B: Host, const D: usize>(
+    data: Vec<f32>,
+    shape: [usize; D],
+    like: B::Device,
+) -> FloatTensor<B> {
     B::float_from_data(TensorData::new(data, shape), &like)
 }
 
@@ -121,8 +125,7 @@ pub(crate) fn store<B: Host>(
         while first < slots.len() {
             let len = consecutive(&slots[first..]);
             let at = slots[first] as usize * h * d;
-            pool[at..at + len * h * d]
-                .copy_from_slice(&rows[first * h * d..(first + len) * h * d]);
+            pool[at..at + len * h * d].copy_from_slice(&rows[first * h * d..(first + len) * h * d]);
             first += len;
         }
     })
@@ -145,8 +148,10 @@ pub(crate) fn top_logits_stored<B: Host>(
     m: StoredMatrix,
     k: usize,
     also: &[u32],
-) -> Vec<TopLogits> {
-    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), k, also)
+) -> Vec<Top> {
+    let rows = hidden.shape()[0] as u32;
+    let asked: Vec<_> = (0..rows).map(|row| TopAsked { row, k, also }).collect();
+    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), &asked)
 }
 
 /// Makes a [`Host`] an [`crate::LlmBackend`].
@@ -189,7 +194,7 @@ macro_rules! implement {
                 host::gated_silu::<Self>(&gate, &up)
             }
 
-            fn attention(
+            fn forest_attention(
                 q: FloatTensor<Self>,
                 k: FloatTensor<Self>,
                 v: FloatTensor<Self>,
@@ -224,7 +229,7 @@ macro_rules! implement {
                 matrix: StoredMatrix,
                 k: usize,
                 also: Vec<u32>,
-            ) -> Vec<TopLogits> {
+            ) -> Vec<Top> {
                 host::top_logits_stored::<Self>(&hidden, &head, matrix, k, &also)
             }
         }

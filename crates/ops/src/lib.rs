@@ -34,6 +34,6 @@ mod tensor;
 mod weight;
 
 pub use backend::{LlmBackend, Sees, StoredMatrix};
-pub use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, TopLogits, dequantize};
+pub use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, Top, dequantize};
 pub use tensor::{attention, gated_silu, rms_norm, rotary, store};
 pub use weight::Weight;

@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 use burn_ndarray::NdArrayTensor;
-use fidelio_kernels::{Asked, TokenScore, TopLogits};
+use fidelio_kernels::{Asked, TokenScore, Top};
 
 use crate::{
     Sees, StoredMatrix,

@@ -40,12 +40,19 @@ fn same<B: Backend>(what: &str, found: FloatTensor<B>, expected: FloatTensor<B>)
 }
 
 /// A stored matrix of plain floats in one of the formats that need no block.
-fn stored<B: Backend>(format: Format, rows: usize, cols: usize) -> (B::IntTensorPrimitive, StoredMatrix) {
-    let bytes: Vec<u8> = numbers(5, rows * cols).iter().flat_map(|x| match format {
-        Format::F32 => x.to_le_bytes().to_vec(),
-        Format::BF16 => x.to_le_bytes()[2..].to_vec(),
-        other => panic!("{other:?} has blocks"),
-    }).collect();
+fn stored<B: Backend>(
+    format: Format,
+    rows: usize,
+    cols: usize,
+) -> (B::IntTensorPrimitive, StoredMatrix) {
+    let bytes: Vec<u8> = numbers(5, rows * cols)
+        .iter()
+        .flat_map(|x| match format {
+            Format::F32 => x.to_le_bytes().to_vec(),
+            Format::BF16 => x.to_le_bytes()[2..].to_vec(),
+            other => panic!("{other:?} has blocks"),
+        })
+        .collect();
     let len = bytes.len();
     let bytes = burn::tensor::Bytes::from_bytes_vec(bytes);
     let data = TensorData::from_bytes(bytes, [len], DType::U8);
@@ -81,7 +88,7 @@ fn linear_and_head<B: LlmBackend>() {
         assert_eq!(found.len(), n);
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found.logsumexp - expected.logsumexp).abs() < 1e-5, "{what}");
-            let ids = |top: &crate::TopLogits| top.entries.iter().map(|e| e.0).collect::<Vec<_>>();
+            let ids = |top: &crate::Top| top.entries.iter().map(|e| e.0).collect::<Vec<_>>();
             assert_eq!(ids(found), ids(expected), "{what}");
         }
     }
@@ -121,7 +128,7 @@ fn attention_over_a_forest_and_a_cache<B: LlmBackend>() {
         let [past_k, past_v] = [4, 5].map(|seed| floats::<B, 3>(seed, [12, 2, 16]));
         same::<B>(
             &format!("window {window:?}"),
-            B::attention(
+            B::forest_attention(
                 q.clone(),
                 k.clone(),
                 v.clone(),

@@ -10,7 +10,7 @@ use burn::{
     },
     tensor::{DType, Shape, Slice, TensorData, try_read_sync},
 };
-use fidelio_kernels::{Asked, Run, Span, TokenScore, TopLogits, dequantize};
+use fidelio_kernels::{Asked, Run, Span, TokenScore, Top, dequantize, top_of};
 
 use crate::{Sees, StoredMatrix};
 
@@ -75,10 +75,8 @@ pub(crate) fn rotary<B: Backend>(
     let (a, b) = (part(0, half), part(half, 2 * half)); // [t, h, r/2]
     let turn = |w: FloatTensor<B>| B::float_reshape(w, Shape::new([t, 1, half]));
     let (cos, sin) = (turn(cos), turn(sin));
-    let first = B::float_sub(
-        B::float_mul(a.clone(), cos.clone()),
-        B::float_mul(b.clone(), sin.clone()),
-    );
+    let first =
+        B::float_sub(B::float_mul(a.clone(), cos.clone()), B::float_mul(b.clone(), sin.clone()));
     let second = B::float_add(B::float_mul(b, cos), B::float_mul(a, sin));
     let mut parts = vec![first, second];
     if 2 * half < d {
@@ -205,7 +203,7 @@ pub(crate) fn token_scores_stored<B: Backend>(
     scores.resize(asked.len(), TokenScore { logprob: 0.0, rank: 0, top: 0 });
     each_row::<B>(hidden, logits, |row, logits| {
         for &i in by_row.iter().filter(|&&i| asked[i].row as usize == row) {
-            scores[i] = fidelio_kernels::score_token(logits, asked[i].token);
+            scores[i] = score_of(logits, asked[i].token);
         }
     });
     scores
@@ -217,14 +215,22 @@ pub(crate) fn top_logits_stored<B: Backend>(
     matrix: StoredMatrix,
     k: usize,
     also: &[u32],
-) -> Vec<TopLogits> {
+) -> Vec<Top> {
     let mut tops = Vec::new();
     each_row::<B>(
         hidden,
         |rows| linear_stored::<B>(rows, head.clone(), matrix),
-        |_, logits| tops.push(fidelio_kernels::top_of(logits, k, also)),
+        |_, logits| tops.push(top_of(logits, k, also)),
     );
     tops
+}
+
+/// What one row of logits says of a token.
+pub(crate) fn score_of(logits: &[f32], token: u32) -> TokenScore {
+    let top = top_of(logits, 1, &[token]);
+    let (winner, logit) = (top.entries[0].0, top.entries[1].1);
+    let rank = logits.iter().filter(|&&other| other > logit).count() as u32;
+    TokenScore { logprob: logit - top.logsumexp, rank, top: winner }
 }
 
 /// Calls `take` with each row's logits, a few rows of which exist at a time.

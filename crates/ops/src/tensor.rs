@@ -39,7 +39,7 @@ pub fn attention(
     sees: Sees,
     scale: f32,
 ) -> Tensor<3> {
-    Tensor::from_dispatch(<Dispatch as LlmBackend>::attention(
+    Tensor::from_dispatch(<Dispatch as LlmBackend>::forest_attention(
         q.into_dispatch(),
         k.into_dispatch(),
         v.into_dispatch(),

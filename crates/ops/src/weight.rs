@@ -4,9 +4,9 @@ use burn::{
     backend::{Dispatch, DispatchDevice},
     tensor::{AllocationProperty, Bytes, DType, Device, Int, Tensor, TensorData},
 };
-use fidelio_kernels::{Asked, TokenScore, TopLogits, dequantize, score_token, top_of};
+use fidelio_kernels::{Asked, TokenScore, Top, dequantize, top_of};
 
-use crate::{LlmBackend, StoredMatrix};
+use crate::{LlmBackend, StoredMatrix, plain::score_of};
 
 /// Rows of hidden states whose logits exist at a time.
 const LOGIT_ROWS: usize = 8;
@@ -100,7 +100,7 @@ impl Weight {
                 self.each_row(hidden, |row, logits| {
                     for (asked, score) in asked.iter().zip(&mut scores) {
                         if asked.row as usize == row {
-                            *score = score_token(logits, asked.token);
+                            *score = score_of(logits, asked.token);
                         }
                     }
                 });
@@ -110,7 +110,7 @@ impl Weight {
     }
 
     /// The `k` largest logits, those of `also`, and the log-sum-exp after each row of `hidden`.
-    pub fn top_logits(&self, hidden: Tensor<2>, k: usize, also: &[u32]) -> Vec<TopLogits> {
+    pub fn top_logits(&self, hidden: Tensor<2>, k: usize, also: &[u32]) -> Vec<Top> {
         match self {
             Self::Stored { bytes, matrix } => <Dispatch as LlmBackend>::top_logits_stored(
                 hidden.into_dispatch(),

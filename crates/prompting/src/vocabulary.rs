@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokenizers::Tokenizer;
 
@@ -12,8 +12,9 @@ use crate::{PromptError, SpecialTexts};
 #[derive(Clone)]
 pub struct Vocabulary {
     tokenizer: Arc<Tokenizer>,
-    /// Reads special tokens as plain text.
-    plain: Arc<Tokenizer>,
+    /// Reads special tokens as plain text. Made when it is first needed, since it takes as much
+    /// memory as the other.
+    plain: Arc<OnceLock<Tokenizer>>,
     special_texts: Arc<[String]>,
     bos: Option<u32>,
     eos: Vec<u32>,
@@ -58,8 +59,6 @@ impl Vocabulary {
             .with_truncation(None)
             .map_err(|source| PromptError::Tokenizer { source })?
             .with_padding(None);
-        let mut plain = tokenizer.clone();
-        plain.set_encode_special_tokens(true);
         let mut special_texts: Vec<String> = tokenizer
             .get_added_tokens_decoder()
             .into_values()
@@ -72,7 +71,7 @@ impl Vocabulary {
         let add_bos = bos.is_some() && with.get_ids().first().copied() == bos;
         Ok(Self {
             tokenizer: Arc::new(tokenizer),
-            plain: Arc::new(plain),
+            plain: Arc::default(),
             special_texts: special_texts.into(),
             bos,
             eos,
@@ -99,6 +98,11 @@ impl Vocabulary {
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// The tokenizer, shared: a large one takes tens of megabytes.
+    pub fn shared_tokenizer(&self) -> Arc<Tokenizer> {
+        Arc::clone(&self.tokenizer)
     }
 
     /// The token that begins a text.
@@ -154,13 +158,21 @@ impl Vocabulary {
 
     /// The tokens of a text that has no special tokens, whatever it looks like.
     pub(crate) fn encode_plain(&self, text: &str) -> Result<Vec<Token>, PromptError> {
-        tokens(&self.plain, text)
+        tokens(self.plain(), text)
+    }
+
+    fn plain(&self) -> &Tokenizer {
+        self.plain.get_or_init(|| {
+            let mut plain = Tokenizer::clone(&self.tokenizer);
+            plain.set_encode_special_tokens(true);
+            plain
+        })
     }
 
     /// Whether the tokenizer puts a space in front of whatever it encodes, so that pieces encoded apart
     /// do not add up to the text.
     pub(crate) fn adds_space(&self) -> bool {
-        self.plain
+        self.plain()
             .encode("a", false)
             .ok()
             .and_then(|e| e.get_tokens().first().map(|t| t.starts_with(['▁', 'Ġ', ' '])))

@@ -68,8 +68,11 @@ impl LlamaConfig {
         if !self.num_attention_heads.is_multiple_of(self.key_value_heads()) {
             return refuse(
                 "num_key_value_heads",
-                format!("is {}, which does not divide the {} attention heads",
-                    self.key_value_heads(), self.num_attention_heads),
+                format!(
+                    "is {}, which does not divide the {} attention heads",
+                    self.key_value_heads(),
+                    self.num_attention_heads
+                ),
             );
         }
         Ok(())
@@ -148,12 +151,8 @@ impl Decoder for Llama {
         let mut x = self.embed_tokens.embed(ids); // [t, hidden]
         let turn = self.rotary.at(pass.positions(), &x.device());
         for (i, block) in self.layers.iter().enumerate() {
-            let attended = block.self_attn.forward(
-                block.input_layernorm.forward(x.clone()),
-                &turn,
-                pass,
-                i,
-            );
+            let attended =
+                block.self_attn.forward(block.input_layernorm.forward(x.clone()), &turn, pass, i);
             x = x + attended;
             let mixed = block.mlp.forward(block.post_attention_layernorm.forward(x.clone()));
             x = x + mixed;

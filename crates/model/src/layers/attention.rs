@@ -28,9 +28,8 @@ impl Attention {
     pub(crate) fn load(at: &str, config: &AttentionConfig, loader: &mut Loader<'_>) -> Self {
         let config = *config;
         let (hidden, d) = (config.hidden_size, config.head_dim);
-        let mut load = |name: &str, sizes| {
-            Linear::load(&format!("{at}.{name}"), sizes, config.bias, loader)
-        };
+        let mut load =
+            |name: &str, sizes| Linear::load(&format!("{at}.{name}"), sizes, config.bias, loader);
         Self {
             q_proj: load("q_proj", [hidden, config.query_heads * d]),
             k_proj: load("k_proj", [hidden, config.key_value_heads * d]),

@@ -1,7 +1,7 @@
 //! The last norm and the output projection, paid only where something is asked.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use fidelio_ops::{Asked, TokenScore, TopLogits, Weight};
+use fidelio_ops::{Asked, TokenScore, Top, Weight};
 
 use super::RmsNorm;
 
@@ -41,7 +41,7 @@ impl Head {
         logits.chunks_exact(self.vocabulary()).map(<[f32]>::to_vec).collect()
     }
 
-    pub(crate) fn top(&self, picked: Tensor<2>, k: usize, also: &[u32]) -> Vec<TopLogits> {
+    pub(crate) fn top(&self, picked: Tensor<2>, k: usize, also: &[u32]) -> Vec<Top> {
         self.output.top_logits(picked, k, also)
     }
 

@@ -102,10 +102,9 @@ impl Rotary {
         let factor = scaling.need("factor", scaling.factor)? as f32;
         let low = scaling.need("low_freq_factor", scaling.low_freq_factor)? as f32;
         let high = scaling.need("high_freq_factor", scaling.high_freq_factor)? as f32;
-        let trained = scaling.need(
-            "original_max_position_embeddings",
-            scaling.original_max_position_embeddings,
-        )? as f32;
+        let trained = scaling
+            .need("original_max_position_embeddings", scaling.original_max_position_embeddings)?
+            as f32;
         if high <= low {
             return refuse("rope_scaling.high_freq_factor", "must be above low_freq_factor".into());
         }
@@ -193,7 +192,10 @@ mod tests {
     #[test]
     fn unknown_kinds_and_missing_factors_are_refused() {
         for (json, key) in [
-            (serde_json::json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}), "rope_type"),
+            (
+                serde_json::json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}),
+                "rope_type",
+            ),
             (serde_json::json!({"rope_scaling": {"rope_type": "linear"}}), "factor"),
         ] {
             let error = rotary(json).unwrap_err().to_string();

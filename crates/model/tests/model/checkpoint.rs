@@ -20,10 +20,7 @@ impl Weights for Tensors {
     }
 
     fn get(&self, name: &str) -> Result<TensorView, BackendError> {
-        self.0
-            .get(name)
-            .cloned()
-            .ok_or_else(|| BackendError::Engine(format!("no tensor `{name}`")))
+        self.0.get(name).cloned().ok_or_else(|| BackendError::Engine(format!("no tensor `{name}`")))
     }
 }
 

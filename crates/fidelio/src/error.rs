@@ -1,0 +1,136 @@
+//! What can go wrong between a run file and its results.
+
+use std::{borrow::Cow, path::PathBuf};
+
+use fidelio_backend::BackendError;
+use fidelio_config::{Problems, SettingsError};
+use fidelio_data::{DataError, Place};
+use fidelio_eval::EvalError;
+use fidelio_generate::GenerateError;
+use fidelio_prompting::PromptError;
+use fidelio_weights::WeightsError;
+
+/// Why a run cannot be done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Mistakes in the run file, all of them.
+    #[error("the run file has {} problem(s)", .0.iter().count())]
+    RunFile(Problems),
+    /// Mistakes in the machine's settings.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The model cannot be found or read.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The prompt cannot be made.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// The data cannot be read or divided.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Rows that cannot become prompts, all of them.
+    #[error("{} of {rows} rows cannot be used", .problems.len())]
+    Rows {
+        /// One per row.
+        problems: Vec<RowProblem>,
+        /// Rows looked at.
+        rows: usize,
+    },
+    /// The engine failed.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// Generation failed.
+    #[error(transparent)]
+    Generate(#[from] GenerateError),
+    /// The results cannot be measured.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
+    /// A device that is not compiled in or not present.
+    #[error("device `{asked}` is not available")]
+    Device {
+        /// As the user wrote it.
+        asked: String,
+        /// What is there, and what to do.
+        help: String,
+    },
+    /// A split without rows.
+    #[error("the {split} split has no rows")]
+    EmptySplit {
+        /// Its name.
+        split: &'static str,
+    },
+    /// A run that measures needs expected answers.
+    #[error("column `{column}` with the expected answers is not in the data")]
+    NoAnswers {
+        /// The output feature's column.
+        column: String,
+        /// The columns there are.
+        have: Vec<String>,
+    },
+    /// Labels cannot be scored under an empty input.
+    #[error("`label_score: calibrated` needs the prompt of an empty input, which cannot be made")]
+    Neutral {
+        /// Why.
+        #[source]
+        source: Box<PromptError>,
+    },
+    /// A folder or file of results cannot be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A folder that holds results already.
+    #[error("`{path}` holds results already")]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The observer stopped the run before anything was done.
+    #[error("stopped")]
+    Stopped,
+}
+
+/// A row that cannot become a prompt.
+#[derive(Debug)]
+pub struct RowProblem {
+    /// Where the row stands.
+    pub place: Place,
+    /// What is wrong with it.
+    pub error: PromptError,
+}
+
+impl Error {
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Settings(error) => error.hint(),
+            Self::Weights(error) => error.hint(),
+            Self::Prompt(error) => error.hint(),
+            Self::Data(error) => error.hint(),
+            Self::Generate(error) => error.hint(),
+            Self::Eval(error) => error.hint(),
+            Self::Rows { problems, .. } => problems.first().and_then(|row| row.error.hint()),
+            Self::Device { help, .. } => Some(help.as_str().into()),
+            Self::EmptySplit { .. } => {
+                Some("use `--split full`, or another `preprocessing.split`".into())
+            }
+            Self::NoAnswers { have, .. } => Some(
+                format!("its columns are {}; `fidelio predict` needs no answers", have.join(", "))
+                    .into(),
+            ),
+            Self::Neutral { .. } => Some("use `label_score: sum` or `mean`".into()),
+            Self::Occupied { .. } => {
+                Some("name another `--output-directory`, or add `--overwrite`".into())
+            }
+            Self::Backend(BackendError::CacheFull { .. }) => {
+                Some("lower `trainer.eval_batch_size`, or free memory".into())
+            }
+            _ => None,
+        }
+    }
+}

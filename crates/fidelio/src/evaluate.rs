@@ -1,0 +1,148 @@
+//! Answers measured against what was expected.
+
+use fidelio_eval::{
+    Bootstrap, CategoryRows, CategoryStatistics, LossSum, Report, TextRows, TextStatistics,
+    TokenRows,
+};
+use serde::Serialize;
+
+use crate::{
+    Error, Job, Observer, Predictions, Stage, Usage, choose::score_labels, job::Prepared,
+    plan::AnswerPlan,
+};
+
+/// What a label is called that no rule found.
+const NO_LABEL: &str = "(no label)";
+
+/// A measured run.
+#[derive(Debug, Clone, Serialize)]
+pub struct Evaluation {
+    /// The figures, each with its interval.
+    pub report: Report,
+    /// The answers they are of.
+    pub predictions: Predictions,
+    /// The expected answers, one per prediction.
+    pub expected: Vec<String>,
+    /// What it took.
+    pub usage: Usage,
+}
+
+impl Job {
+    /// Answers every row and measures the answers.
+    ///
+    /// # Errors
+    /// As [`Job::predict`]; and when a row's expected answer cannot be read.
+    pub fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Evaluation, Error> {
+        let predictions = self.predict(observer)?;
+        if predictions.rows.is_empty() {
+            return Err(Error::Stopped);
+        }
+        let (report, expected) = match self.plan.answer {
+            AnswerPlan::Text { .. } => self.measure_text(&predictions, observer)?,
+            AnswerPlan::Score { .. } | AnswerPlan::Match { .. } => {
+                self.measure_labels(&predictions)?
+            }
+        };
+        let usage = predictions.usage;
+        Ok(Evaluation { report, predictions, expected, usage })
+    }
+
+    fn bootstrap(&self) -> Bootstrap {
+        Bootstrap { seed: self.plan.random_seed, ..Bootstrap::default() }
+    }
+
+    fn measure_labels(&self, predictions: &Predictions) -> Result<(Report, Vec<String>), Error> {
+        let vocabulary = self.labels.as_ref().expect("a category output has labels");
+        let mut labels = vocabulary.labels().to_vec();
+        let mut truth = Vec::with_capacity(predictions.rows.len());
+        let mut predicted = Vec::with_capacity(predictions.rows.len());
+        let mut probabilities = Vec::new();
+        for prediction in &predictions.rows {
+            let row = self.source.row(prediction.row)?;
+            let expected = vocabulary.number_of(&row)?;
+            truth.push(expected.expect("rows without an answer were treated before the run"));
+            let found = prediction.label.as_deref().and_then(|label| vocabulary.number(label));
+            predicted.push(found.unwrap_or(vocabulary.labels().len()));
+            probabilities.extend(prediction.probabilities.iter().flatten());
+        }
+        let unmatched = predicted.contains(&labels.len());
+        if unmatched {
+            labels.push(NO_LABEL.into());
+        }
+        let complete = !unmatched && probabilities.len() == labels.len() * truth.len();
+        let rows = CategoryRows {
+            probabilities: complete.then_some(&probabilities[..]),
+            top_k: self.top_k,
+            ..CategoryRows::new(&labels, &truth, &predicted)
+        };
+        let statistics = CategoryStatistics::measure(&rows, &self.bootstrap())?;
+        let expected = truth.iter().map(|&label| labels[label].clone()).collect();
+        Ok((Report::of(self.output.0.clone(), statistics), expected))
+    }
+
+    fn measure_text(
+        &mut self,
+        predictions: &Predictions,
+        observer: &mut dyn Observer,
+    ) -> Result<(Report, Vec<String>), Error> {
+        let mut answers = Vec::with_capacity(predictions.rows.len());
+        let mut expected = Vec::with_capacity(predictions.rows.len());
+        let mut references = Vec::with_capacity(predictions.rows.len());
+        for prediction in &predictions.rows {
+            let row = self.source.row(prediction.row)?;
+            let Some((prompt, answer)) = self.expected(prediction.row)? else { continue };
+            expected.push(self.expected_text(&row, &answer)?);
+            references.push(without_stop(&answer, self.renderer.stop_ids()).to_vec());
+            let number = prediction.row;
+            answers.push(Prepared { number, place: row.place, prompt, answers: vec![answer] });
+        }
+        let losses = self.losses(&answers, observer)?;
+        let responses: Vec<String> =
+            predictions.rows.iter().map(|row| row.response.clone().unwrap_or_default()).collect();
+        let ids: Vec<Vec<u32>> = predictions.rows.iter().map(|row| row.ids.clone()).collect();
+        let rows = TextRows {
+            tokens: Some(TokenRows { predictions: &ids, references: &references }),
+            losses: losses.as_deref(),
+            ..TextRows::new(&responses, &expected)
+        };
+        let statistics = TextStatistics::measure(&rows, &self.bootstrap())?;
+        Ok((Report::of(self.output.0.clone(), statistics), expected))
+    }
+
+    /// The expected answer as text: its cell, or what its tokens spell where it is a message.
+    fn expected_text(&self, row: &fidelio_data::Row, answer: &[u32]) -> Result<String, Error> {
+        if let Some(text) = row.fields.get(&self.output.1).and_then(fidelio_data::text) {
+            return Ok(text.into_owned());
+        }
+        let answer = without_stop(answer, self.renderer.stop_ids());
+        self.model
+            .vocabulary()
+            .tokenizer()
+            .decode(answer, true)
+            .map_err(|source| fidelio_prompting::PromptError::Tokenizer { source }.into())
+    }
+
+    /// The loss of every expected answer; none if the observer stops.
+    fn losses(
+        &mut self,
+        answers: &[Prepared],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<LossSum>>, Error> {
+        let mut session = self.open()?;
+        let rows_at_once = self.plan.rows_at_once;
+        let scored = score_labels(session.as_mut(), answers, rows_at_once, Stage::Losses, observer);
+        self.session = Some(session);
+        let scored = scored?;
+        if scored.stopped {
+            return Ok(None);
+        }
+        let of = |row: &Vec<Vec<f32>>| LossSum::of_logprobs(row.iter().flatten().copied());
+        Ok(Some(scored.rows.iter().map(of).collect()))
+    }
+}
+
+/// An answer's tokens without the stop that ends them.
+fn without_stop<'a>(answer: &'a [u32], stops: &[u32]) -> &'a [u32] {
+    let end = answer.iter().position(|id| stops.contains(id)).unwrap_or(answer.len());
+    &answer[..end]
+}

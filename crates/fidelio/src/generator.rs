@@ -1,0 +1,197 @@
+//! Text from a model, without a table: for `generate`, `chat`, and programs.
+
+use std::time::Instant;
+
+use fidelio_backend::Session;
+use fidelio_generate::{Decoding, Engine, FinishReason, Limits, Request};
+use fidelio_prompting::{
+    ChatUse, Conversation, Layout, LayoutSpec, Outcome, Purpose, Renderer, Row, Rules,
+    Source as PromptSource,
+};
+use fidelio_weights::Progress;
+use serde::Serialize;
+
+use crate::{Error, Flow, Machine, Model};
+
+/// The field that a prompt from the outside fills.
+const PROMPT: &str = "prompt";
+
+/// A model on a device, ready to continue prompts.
+pub struct Generator {
+    model: Model,
+    session: Option<Box<dyn Session>>,
+    opened_in: f64,
+}
+
+/// A continuation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Generated {
+    /// The text.
+    pub text: String,
+    /// `stop`, `length`, `cancelled`, …
+    pub finish_reason: &'static str,
+    /// Its tokens, without the end.
+    pub ids: Vec<u32>,
+    /// What it took.
+    pub usage: GeneratedUsage,
+}
+
+/// What a continuation took.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct GeneratedUsage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Tokens generated, the end included.
+    pub completion_tokens: usize,
+    /// Prompt tokens per second; none for an empty measurement.
+    pub prefill_tokens_per_second: Option<f64>,
+    /// Tokens per second after the first.
+    pub decode_tokens_per_second: Option<f64>,
+    /// Seconds from the call to the first token.
+    pub first_token_seconds: Option<f64>,
+}
+
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generator").field("model", &self.model).finish_non_exhaustive()
+    }
+}
+
+impl Generator {
+    /// Finds a model and puts it on a device (`auto`, `flex`, `cuda:0`, …).
+    ///
+    /// # Errors
+    /// When the model or the device cannot be used.
+    pub fn open(
+        machine: &Machine,
+        base_model: &str,
+        device: &str,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let device = machine.device(device)?;
+        let model = Model::find(machine, base_model, progress)?;
+        let started = Instant::now();
+        let session = Some(model.open(&device, None)?);
+        Ok(Self { model, session, opened_in: started.elapsed().as_secs_f64() })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Seconds that putting the model on its device took.
+    pub fn opened_in(&self) -> f64 {
+        self.opened_in
+    }
+
+    /// Whether prompts are wrapped in a chat template.
+    pub fn has_chat_template(&self) -> bool {
+        self.model.checkpoint().chat_template().is_some()
+    }
+
+    /// Greedy decoding until the model's own end.
+    ///
+    /// # Errors
+    /// When the model's chat template is broken.
+    pub fn decoding(&self) -> Result<Decoding, Error> {
+        let eos_token_id = self.renderer(false, None)?.stop_ids().to_vec();
+        Ok(Decoding { eos_token_id, ..Decoding::default() })
+    }
+
+    /// The tokens of a prompt: wrapped in the chat template where the model has one, unless `raw`.
+    ///
+    /// # Errors
+    /// When it cannot be rendered.
+    pub fn prompt(&self, text: &str, raw: bool, system: Option<&str>) -> Result<Vec<u32>, Error> {
+        let renderer = self.renderer(raw, system.map(str::to_owned))?;
+        let cells = serde_json::Map::from_iter([(PROMPT.to_owned(), text.into())]);
+        tokens(renderer.render(&Row::new(0, &cells), Purpose::Answer)?)
+    }
+
+    /// The tokens of a conversation that the assistant is to continue.
+    ///
+    /// # Errors
+    /// When it cannot be rendered.
+    pub fn conversation(&self, talk: &Conversation) -> Result<Vec<u32>, Error> {
+        let column = PromptSource::Messages { column: "messages".into(), output: None };
+        let renderer = self.model.renderer(column, self.rules(ChatUse::Always, None))?;
+        tokens(renderer.render_conversation(talk, Purpose::Answer)?)
+    }
+
+    /// Continues a prompt; `on` gets the text as it comes and says whether to go on.
+    ///
+    /// # Errors
+    /// When the request cannot be, or the engine fails.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        decoding: Decoding,
+        on: &mut dyn FnMut(&str) -> Flow,
+    ) -> Result<Generated, Error> {
+        let session = self.session.take().expect("the session comes back after every call");
+        let text = self.model.vocabulary().shared_tokenizer();
+        let mut engine = Engine::new(session, text, Limits::default())?;
+        let result = continue_prompt(&mut engine, prompt, decoding, on);
+        self.session = Some(engine.into_session()?);
+        result
+    }
+
+    fn renderer(&self, raw: bool, system: Option<String>) -> Result<Renderer, Error> {
+        let spec = LayoutSpec { input: PROMPT.into(), ..LayoutSpec::default() };
+        let layout = Layout::new(&spec, &[PROMPT.to_owned()])
+            .expect("a layout of its one column has no mistake");
+        let chat = if raw { ChatUse::Never } else { ChatUse::Auto };
+        self.model.renderer(PromptSource::Layout(layout), self.rules(chat, system))
+    }
+
+    fn rules(&self, chat: ChatUse, system: Option<String>) -> Rules {
+        // A person at a terminal may well want to write special tokens.
+        let special_tokens_in_data = fidelio_prompting::SpecialTokens::Allow;
+        Rules { chat, system, special_tokens_in_data, ..Rules::default() }
+    }
+}
+
+fn tokens(outcome: Outcome) -> Result<Vec<u32>, Error> {
+    match outcome {
+        Outcome::Kept(rendered) => Ok(rendered.ids),
+        Outcome::Dropped { reason, .. } => unreachable!("no rule drops rows here: {reason}"),
+    }
+}
+
+fn continue_prompt(
+    engine: &mut Engine,
+    prompt: &[u32],
+    decoding: Decoding,
+    on: &mut dyn FnMut(&str) -> Flow,
+) -> Result<Generated, Error> {
+    let started = Instant::now();
+    let mut first_token_seconds = None;
+    let request = engine.submit(Request::new(prompt, decoding))?;
+    loop {
+        for emitted in engine.step()? {
+            if !emitted.tokens.is_empty() && first_token_seconds.is_none() {
+                first_token_seconds = Some(started.elapsed().as_secs_f64());
+            }
+            let flow = if emitted.text.is_empty() { Flow::Continue } else { on(&emitted.text) };
+            if let Some(finish) = emitted.finish {
+                let stats = engine.stats();
+                return Ok(Generated {
+                    text: finish.text,
+                    finish_reason: FinishReason::name(&finish.reason),
+                    ids: finish.ids,
+                    usage: GeneratedUsage {
+                        prompt_tokens: finish.usage.prompt_tokens,
+                        completion_tokens: finish.usage.completion_tokens,
+                        prefill_tokens_per_second: stats.prefill_tokens_per_second(),
+                        decode_tokens_per_second: stats.decode_tokens_per_second(),
+                        first_token_seconds,
+                    },
+                });
+            }
+            if flow == Flow::Stop {
+                engine.cancel(request)?;
+            }
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! A run that is ready: plan settled, rows rendered, the model opened when it is first needed.
+
+use std::sync::Arc;
+
+use fidelio_backend::Session;
+use fidelio_config::{BatchSize, OutputFeature};
+use fidelio_data::{Place, Row, Source, Vocabulary};
+use fidelio_eval::LabelMatcher;
+use fidelio_prompting::{
+    Explanation, Ledger, Outcome, PromptError, Purpose, Rendered, Renderer, Row as PromptRow,
+};
+
+use crate::{
+    DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Plan, RowProblem, RunFile,
+    Stage,
+    dataset::{self, Rows},
+    plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
+};
+
+/// Rows in work at once where the run file leaves it to the machine.
+const ROWS_AT_ONCE: usize = 32;
+
+/// A run file with its model and rows, ready to predict or to be measured.
+pub struct Job {
+    pub(crate) plan: Plan,
+    pub(crate) model: Model,
+    pub(crate) device: Device,
+    pub(crate) session: Option<Box<dyn Session>>,
+    pub(crate) renderer: Renderer,
+    pub(crate) matcher: Option<LabelMatcher>,
+    /// The labels of a category output.
+    pub(crate) labels: Option<Vocabulary>,
+    pub(crate) source: Arc<dyn Source>,
+    /// The output feature's name and column.
+    pub(crate) output: (String, String),
+    pub(crate) top_k: usize,
+}
+
+/// A row that became a prompt.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// Its number within the run, from 0.
+    pub(crate) number: usize,
+    pub(crate) place: Place,
+    pub(crate) prompt: Vec<u32>,
+    /// Where labels are scored: each label's tokens with its stop.
+    pub(crate) answers: Vec<Vec<u32>>,
+}
+
+/// All rows, tried.
+#[derive(Debug, Default)]
+pub(crate) struct Tried {
+    pub(crate) prepared: Vec<Prepared>,
+    pub(crate) problems: Vec<RowProblem>,
+    pub(crate) ledger: Ledger,
+    pub(crate) stopped: bool,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("plan", &self.plan).finish_non_exhaustive()
+    }
+}
+
+impl Job {
+    /// Settles everything: which rows, how they become prompts, how answers are found, what
+    /// computes. Nothing is computed yet.
+    ///
+    /// # Errors
+    /// When the run file does not fit the model or the data.
+    pub fn prepare(
+        machine: &Machine,
+        run: &RunFile,
+        model: Model,
+        data: &DataArgs,
+    ) -> Result<Self, Error> {
+        let config = run.config();
+        let device = machine.device(&config.device)?;
+        let rows = dataset::rows(config, data, false)?;
+        Self::settle(run, model, device, rows, data)
+    }
+
+    /// As [`Self::prepare`], for a run that is measured: rows need expected answers.
+    ///
+    /// # Errors
+    /// As there, and [`Error::NoAnswers`].
+    pub fn prepare_to_measure(
+        machine: &Machine,
+        run: &RunFile,
+        model: Model,
+        data: &DataArgs,
+    ) -> Result<Self, Error> {
+        let config = run.config();
+        let device = machine.device(&config.device)?;
+        let rows = dataset::rows(config, data, true)?;
+        let column = config.output().column();
+        if config.prompt.messages.is_none() && !has(rows.source.as_ref(), column) {
+            let have = rows.source.columns().to_vec();
+            return Err(Error::NoAnswers { column: column.into(), have });
+        }
+        Self::settle(run, model, device, rows, data)
+    }
+
+    fn settle(
+        run: &RunFile,
+        model: Model,
+        device: Device,
+        rows: Rows,
+        data: &DataArgs,
+    ) -> Result<Self, Error> {
+        let config = run.config();
+        let context = plan::context(config, &model);
+        let labels = labels(config, rows.source.as_ref())?;
+        let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
+        // The stops are the model's and its template's; they do not depend on the budget.
+        let source = plan::prompt_source(run, rows.source.as_ref())?;
+        let unlimited = plan::rules(config, context, 0);
+        let stops = model.renderer(source.clone(), unlimited)?.stop_ids().to_vec();
+        let Answering { plan: answer, matcher, reserved } =
+            plan::answering(run, &model, &stops, &names, context)?;
+        let renderer = model.renderer(source, plan::rules(config, context, reserved))?;
+        let top_k = match config.output() {
+            OutputFeature::Category(category) => category.top_k.unwrap_or(3),
+            OutputFeature::Text(_) => 0,
+        };
+        let plan = Plan {
+            fidelio_version: env!("CARGO_PKG_VERSION"),
+            model: model.card(),
+            device: device.name(),
+            precision: "f32",
+            rope_scaling: plan::rotary(config),
+            context,
+            reserved_for_answer: reserved,
+            prompt: PromptPlan::of(&renderer),
+            answer,
+            data: DataPlan {
+                files: rows.files,
+                split: data.split,
+                rows_read: rows.read,
+                rows: rows.source.len(),
+                notes: rows.notes.iter().map(ToString::to_string).collect(),
+            },
+            rows_at_once: match config.trainer.evaluation().eval_batch_size {
+                BatchSize::Rows(rows) => rows.max(1),
+                BatchSize::Auto(_) => ROWS_AT_ONCE,
+            },
+            random_seed: config.random_seed,
+        };
+        let output = (config.output().name().to_owned(), config.output().column().to_owned());
+        Ok(Self {
+            plan,
+            model,
+            device,
+            session: None,
+            renderer,
+            matcher,
+            labels,
+            source: rows.source,
+            output,
+            top_k,
+        })
+    }
+
+    /// Everything that was decided.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The rows of the run.
+    pub fn rows(&self) -> &dyn Source {
+        self.source.as_ref()
+    }
+
+    /// The renderer of the run.
+    pub fn renderer(&self) -> &Renderer {
+        &self.renderer
+    }
+
+    /// What the model reads for a row (from 0), token by token; none if a rule drops the row.
+    ///
+    /// # Errors
+    /// When the row does not exist or cannot become a prompt.
+    pub fn explain(&self, number: usize) -> Result<Option<Explanation>, Error> {
+        let row = self.source.row(number)?;
+        Ok(self.renderer.explain(&PromptRow::new(number, &row.fields), Purpose::Answer)?)
+    }
+
+    /// The session on the model, opened at the first call.
+    pub(crate) fn open(&mut self) -> Result<Box<dyn Session>, Error> {
+        match self.session.take() {
+            Some(session) => Ok(session),
+            None => self.model.open(&self.device, self.plan.rope_scaling),
+        }
+    }
+
+    /// Renders every row and collects every problem.
+    pub(crate) fn try_rows(&self, observer: &mut dyn Observer) -> Result<Tried, Error> {
+        let mut tried = Tried::default();
+        let total = self.source.len();
+        for number in 0..total {
+            let row = self.source.row(number)?;
+            match self.render(number, &row) {
+                Ok((outcome, answers)) => {
+                    tried.ledger.count(&outcome);
+                    if let Outcome::Kept(Rendered { ids, .. }) = outcome {
+                        tried.prepared.push(Prepared {
+                            number,
+                            place: row.place,
+                            prompt: ids,
+                            answers,
+                        });
+                    }
+                }
+                Err(error) => tried.problems.push(RowProblem { place: row.place, error }),
+            }
+            let event =
+                Event::Progress { stage: Stage::Rendering, done: number + 1, total, tokens: 0 };
+            if (number + 1) % 64 == 0 && observer.on(&event) == Flow::Stop {
+                tried.stopped = true;
+                break;
+            }
+        }
+        Ok(tried)
+    }
+
+    /// The rows as prompts, or all that is wrong with them.
+    pub(crate) fn prepared(&self, observer: &mut dyn Observer) -> Result<Vec<Prepared>, Error> {
+        let Tried { prepared, problems, ledger, stopped } = self.try_rows(observer)?;
+        if stopped {
+            return Err(Error::Stopped);
+        }
+        if !problems.is_empty() {
+            return Err(Error::Rows { problems, rows: ledger.rows });
+        }
+        if ledger.rows_dropped + ledger.rows_cut > 0 {
+            observer.on(&Event::Note(format!(
+                "{} rows dropped and {} rows cut by `prompt.overflow`: {} of {} tokens",
+                ledger.rows_dropped,
+                ledger.rows_cut,
+                ledger.dropped + ledger.cut,
+                ledger.read
+            )));
+        }
+        Ok(prepared)
+    }
+
+    fn render(&self, number: usize, row: &Row) -> Result<(Outcome, Vec<Vec<u32>>), PromptError> {
+        let cells = PromptRow::new(number, &row.fields);
+        if let AnswerPlan::Score { labels, .. } = &self.plan.answer {
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            if let Some(choice) = self.renderer.render_labels(&cells, &labels)? {
+                return Ok((Outcome::Kept(choice.prompt), choice.answers));
+            }
+        }
+        Ok((self.renderer.render(&cells, Purpose::Answer)?, Vec::new()))
+    }
+}
+
+fn has(source: &dyn Source, column: &str) -> bool {
+    source.columns().iter().any(|have| have == column)
+}
+
+/// The labels of a category output: those the run file names, or those of the data.
+fn labels(
+    config: &fidelio_config::RunConfig,
+    source: &dyn Source,
+) -> Result<Option<Vocabulary>, Error> {
+    let OutputFeature::Category(category) = config.output() else { return Ok(None) };
+    let mut given = category.preprocessing.vocab.clone();
+    if let (Some(given), Some(fallback)) =
+        (&mut given, &category.decoder.extractor().fallback_label)
+        && !given.contains(fallback)
+    {
+        given.push(fallback.clone());
+    }
+    if !has(source, &category.column)
+        && let Some(given) = &given
+    {
+        // Rows without answers: the labels are known all the same.
+        let rows = given.iter().map(|label| {
+            serde_json::Map::from_iter([(category.column.clone(), label.as_str().into())])
+        });
+        let known = fidelio_data::Memory::new("vocab", rows.collect());
+        return Ok(Some(Vocabulary::of(&known, &category.column, Some(given))?));
+    }
+    Ok(Some(Vocabulary::of(source, &category.column, given.as_deref())?))
+}

@@ -1,0 +1,137 @@
+//! A model that is found and opened: its files, tokenizer and chat template, not yet on a device.
+
+use std::path::PathBuf;
+
+use fidelio_backend::{OpenSpec, RotaryScaling, Session};
+use fidelio_prompting::{
+    ChatTemplate, Clock, Renderer, Rules, Source as PromptSource, SpecialTexts, Vocabulary,
+};
+use fidelio_weights::{Checkpoint, Description, Origin, Progress, Source, Specials, Tokenizer};
+use serde::Serialize;
+
+use crate::{Device, Error, Machine};
+
+/// A checkpoint with everything around its weights.
+#[derive(Debug)]
+pub struct Model {
+    name: String,
+    origin: Origin,
+    checkpoint: Checkpoint,
+    vocabulary: Vocabulary,
+    specials: Specials,
+    tokenizer_sha256: String,
+}
+
+/// A model in a plan, a list or a log.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ModelCard {
+    /// As the user wrote it.
+    pub base_model: String,
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Its numbers.
+    pub description: Description,
+    /// Of the tokenizer, in a canonical form.
+    pub tokenizer_sha256: String,
+    /// Of the default chat template, if there is one.
+    pub chat_template_sha256: Option<String>,
+}
+
+impl Model {
+    /// Finds a model (folder, GGUF file, hub id or alias), downloading it if need be, and opens
+    /// its files.
+    ///
+    /// # Errors
+    /// When it cannot be found, fetched or read.
+    pub fn find(
+        machine: &Machine,
+        base_model: &str,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let found = Source::resolve(base_model, &machine.sources(), progress)?;
+        let checkpoint = Checkpoint::open(&found.path)?;
+        let tokenizer = checkpoint.tokenizer()?;
+        let specials = tokenizer.specials().clone();
+        let tokenizer_sha256 = tokenizer.sha256();
+        let vocabulary = vocabulary(tokenizer, &specials)?;
+        let name = base_model.to_owned();
+        let origin = found.origin;
+        Ok(Self { name, origin, checkpoint, vocabulary, specials, tokenizer_sha256 })
+    }
+
+    /// The model in numbers.
+    pub fn card(&self) -> ModelCard {
+        ModelCard {
+            base_model: self.name.clone(),
+            path: self.checkpoint.path().to_owned(),
+            origin: self.origin.clone(),
+            description: self.checkpoint.describe(),
+            tokenizer_sha256: self.tokenizer_sha256.clone(),
+            chat_template_sha256: self.checkpoint.chat_template().map(|template| template.sha256()),
+        }
+    }
+
+    /// Its files.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Its tokenizer and special ids.
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The ids that end its texts.
+    pub fn eos(&self) -> Vec<u32> {
+        self.specials.eos.iter().map(|special| special.id).collect()
+    }
+
+    /// The one renderer, for this model.
+    ///
+    /// # Errors
+    /// When the rules do not fit the model, or its chat template is broken.
+    pub fn renderer(&self, source: PromptSource, rules: Rules) -> Result<Renderer, Error> {
+        let chat = match self.checkpoint.chat_template() {
+            Some(template) => {
+                Some(ChatTemplate::new(&template.text, self.special_texts(), Clock::Local)?)
+            }
+            None => None,
+        };
+        Ok(Renderer::new(source, rules, self.vocabulary.clone(), chat)?)
+    }
+
+    /// Puts the model on a device.
+    ///
+    /// # Errors
+    /// When the engine cannot run it.
+    pub fn open(
+        &self,
+        device: &Device,
+        rotary: Option<RotaryScaling>,
+    ) -> Result<Box<dyn Session>, Error> {
+        let mut spec = OpenSpec::new(self.checkpoint.config().clone());
+        spec.rotary = rotary;
+        Ok(device.backend.open(device.id, &spec, self.checkpoint.weights())?)
+    }
+
+    fn special_texts(&self) -> SpecialTexts {
+        let text = |special: Option<&fidelio_weights::Special>| special.map(|s| s.text.clone());
+        SpecialTexts {
+            bos: text(self.specials.bos.as_ref()),
+            eos: text(self.specials.eos.first()),
+            unk: text(self.specials.unk.as_ref()),
+            pad: text(self.specials.pad.as_ref()),
+        }
+    }
+}
+
+fn vocabulary(tokenizer: Tokenizer, specials: &Specials) -> Result<Vocabulary, Error> {
+    let id = |special: Option<&fidelio_weights::Special>| special.map(|special| special.id);
+    let eos = specials.eos.iter().map(|special| special.id).collect();
+    let vocabulary = Vocabulary::new(tokenizer.into_encoder(), id(specials.bos.as_ref()), eos)?
+        .with_add_bos(specials.add_bos)
+        .with_pad_and_unk(id(specials.pad.as_ref()), id(specials.unk.as_ref()));
+    Ok(vocabulary)
+}

@@ -1,0 +1,158 @@
+//! The folder of a run's results.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use fidelio_data::{Format, TableWriter};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{Error, Evaluation, Job, Predictions, RunFile};
+
+/// What a finished run leaves; written last, so that its presence says that the rest is whole.
+const MANIFEST: &str = "run.json";
+
+/// A folder for one run's results.
+#[derive(Debug)]
+pub struct Results {
+    folder: PathBuf,
+}
+
+/// The first `{parent}/run_N` that does not exist, N from 1.
+pub fn next_run_folder(parent: &Path) -> PathBuf {
+    (1_u32..)
+        .map(|n| parent.join(format!("run_{n}")))
+        .find(|folder| !folder.exists())
+        .expect("there are fewer run folders than numbers")
+}
+
+impl Results {
+    /// Makes the folder. One that holds results already is refused unless `overwrite` is set.
+    ///
+    /// # Errors
+    /// [`Error::Occupied`] and [`Error::Write`].
+    pub fn create(folder: &Path, overwrite: bool) -> Result<Self, Error> {
+        if folder.join(MANIFEST).exists() && !overwrite {
+            return Err(Error::Occupied { path: folder.to_owned() });
+        }
+        fs::create_dir_all(folder)
+            .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
+        Ok(Self { folder: folder.to_owned() })
+    }
+
+    /// Where they are.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes `predictions.<format>`: one row per answer, with the expected answer where known.
+    /// Returns the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_predictions(
+        &self,
+        job: &Job,
+        predictions: &Predictions,
+        expected: Option<&[String]>,
+        format: Format,
+    ) -> Result<PathBuf, Error> {
+        let path = self.folder.join(format!("predictions.{}", extension(format)));
+        let mut columns = predictions.columns();
+        if expected.is_some() {
+            columns.push(job.output.1.clone());
+        }
+        let names: Vec<&str> = columns.iter().map(String::as_str).collect();
+        let mut writer = TableWriter::create(&path, format, &names)?;
+        let piece = |id| job.model.vocabulary().piece(id);
+        for (i, row) in predictions.rows.iter().enumerate() {
+            let mut cells = predictions.cells(row, &piece);
+            if let Some(expected) = expected {
+                cells.push(expected.get(i).map_or(Value::Null, |text| json!(text)));
+            }
+            writer.write(&cells)?;
+        }
+        writer.finish()?;
+        Ok(path)
+    }
+
+    /// Writes `statistics.json`. Returns the file.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_statistics(&self, evaluation: &Evaluation) -> Result<PathBuf, Error> {
+        self.write_json("statistics.json", &evaluation.report)
+    }
+
+    /// Writes the run file with every default (`run.yaml`) and, last, `run.json`: the plan and
+    /// what the run took.
+    ///
+    /// # Errors
+    /// When a file cannot be written.
+    pub fn finish(&self, run: &RunFile, job: &Job, predictions: &Predictions) -> Result<(), Error> {
+        self.write("run.yaml", run.document().render().as_bytes())?;
+        let manifest = json!({
+            "plan": job.plan(),
+            "usage": predictions.usage,
+            "complete": !predictions.stopped,
+        });
+        self.write_json(MANIFEST, &manifest)?;
+        Ok(())
+    }
+
+    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, Error> {
+        let mut text = serde_json::to_vec_pretty(value)
+            .map_err(|error| self.failed(name, std::io::Error::other(error)))?;
+        text.push(b'\n');
+        self.write(name, &text)
+    }
+
+    /// To a temporary name, synced, renamed.
+    fn write(&self, name: &str, text: &[u8]) -> Result<PathBuf, Error> {
+        let path = self.folder.join(name);
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(text)?;
+            file.as_file().sync_all()?;
+            file.persist(&path)?;
+            Ok(())
+        };
+        write().map_err(|source| self.failed(name, source))?;
+        Ok(path)
+    }
+
+    fn failed(&self, name: &str, source: std::io::Error) -> Error {
+        Error::Write { path: self.folder.join(name), source }
+    }
+}
+
+fn extension(format: Format) -> &'static str {
+    match format {
+        Format::Csv => "csv",
+        Format::Tsv => "tsv",
+        Format::Json => "json",
+        Format::Jsonl => "jsonl",
+        Format::Parquet => "parquet",
+        Format::Excel => "xlsx",
+        _ => "data",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn run_folders_count_up_and_results_are_not_overwritten() {
+        let parent = tempfile::tempdir().unwrap();
+        let first = next_run_folder(parent.path());
+        assert_eq!(first, parent.path().join("run_1"));
+        Results::create(&first, false).unwrap().write(MANIFEST, b"{}").unwrap();
+        assert_eq!(next_run_folder(parent.path()), parent.path().join("run_2"));
+        assert!(matches!(Results::create(&first, false), Err(Error::Occupied { .. })));
+        Results::create(&first, true).unwrap();
+    }
+}

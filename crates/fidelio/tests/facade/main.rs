@@ -1,0 +1,35 @@
+//! The facade on the real default model, against references made by other software.
+//!
+//! Tests that need the model read it from the user's cache and say so when it is not there.
+
+mod jobs;
+mod smollm2;
+
+use std::path::PathBuf;
+
+use fidelio::{Machine, config::Surroundings};
+
+/// The machine as the tests see it: the user's cache, no network, no settings of the user.
+pub(crate) fn machine() -> Machine {
+    let process = Surroundings::of_process();
+    let variables = process
+        .variables
+        .into_iter()
+        .filter(|(name, _)| {
+            matches!(name.as_str(), "HOME" | "XDG_CACHE_HOME" | "FIDELIO_CACHE_DIR")
+        })
+        .collect();
+    let around = Surroundings { variables, folder: std::env::temp_dir() };
+    Machine::new(&around, &[("offline", "true".into())]).unwrap()
+}
+
+/// The default model's file, or `None` with a word about it.
+pub(crate) fn default_model(test: &str) -> Option<PathBuf> {
+    let cache = machine().settings().cache_dir.value.clone();
+    let path = cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    if path.exists() {
+        return Some(path);
+    }
+    eprintln!("{test} was skipped: `{}` is missing; run `cargo xtask fetch`", path.display());
+    None
+}

@@ -1,0 +1,147 @@
+//! SmolLM2-135M-Instruct from its GGUF file, and from safetensors made of it, against
+//! transformers on the same weights dequantised to 32-bit floats.
+
+use fidelio::{
+    Generator, Model,
+    backend::{Ask, Batch, Parent, RowStep, RowTo, Session, Shape, Target, Want, Wanted},
+    prompting::{Conversation, Message},
+    weights::{Checkpoint, ExportOptions, FloatType, Silent, export_folder},
+};
+use serde::Deserialize;
+
+use crate::{default_model, machine};
+
+#[derive(Deserialize)]
+struct Golden {
+    greedy: Vec<Greedy>,
+    next_token: Vec<NextToken>,
+    corpus_nll: Corpus,
+}
+
+/// The mean loss of windows of one long text.
+#[derive(Deserialize)]
+struct Corpus {
+    ids: Vec<u32>,
+    window: usize,
+    nll: Vec<f32>,
+}
+
+#[derive(Deserialize)]
+struct Greedy {
+    prompt: String,
+    prompt_ids: Vec<u32>,
+    output_ids: Vec<u32>,
+    output_text: String,
+}
+
+#[derive(Deserialize)]
+struct NextToken {
+    text: String,
+    ids: Vec<u32>,
+    mean_nll: f32,
+    top10: Vec<Top>,
+}
+
+#[derive(Deserialize)]
+struct Top {
+    id: u32,
+    logit: f32,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("fixtures/smollm2-135m-q4_1.json")).unwrap()
+}
+
+/// All of the golden file, on one checkpoint and device.
+fn check(model: &str, device: &str) {
+    let machine = machine();
+    let mut generator = Generator::open(&machine, model, device, &Silent).unwrap();
+    let golden = golden();
+    for case in &golden.greedy {
+        check_greedy(&mut generator, case, device);
+    }
+    let model = Model::find(&machine, model, &Silent).unwrap();
+    let mut session = model.open(&machine.device(device).unwrap(), None).unwrap();
+    for case in &golden.next_token {
+        check_next_token(session.as_mut(), &model, case, device);
+    }
+    let corpus = &golden.corpus_nll;
+    for (ids, &expected) in corpus.ids.chunks(corpus.window).zip(&corpus.nll) {
+        let nll = mean_nll(session.as_mut(), ids);
+        let difference = (nll - f64::from(expected)).abs();
+        assert!(difference < 1e-4, "a window on {device}: {nll}, transformers {expected}");
+    }
+}
+
+fn mean_nll(session: &mut dyn Session, ids: &[u32]) -> f64 {
+    let mut batch = Batch::default();
+    batch.forest.push(Parent::Root, ids);
+    batch.targets = ids[1..]
+        .iter()
+        .zip(0..)
+        .map(|(&token, at)| Target { at, ask: Ask::Token(token), weight: 1.0, group: 0 })
+        .collect();
+    let scores = session.score(&batch, Want::default()).unwrap().scores;
+    -scores.iter().map(|score| f64::from(score.logprob)).sum::<f64>() / scores.len() as f64
+}
+
+fn check_greedy(generator: &mut Generator, case: &Greedy, device: &str) {
+    let talk = Conversation::new(vec![Message::new("user", case.prompt.as_str())]);
+    let prompt = generator.conversation(&talk).unwrap();
+    assert_eq!(prompt, case.prompt_ids, "{}", case.prompt);
+    assert_eq!(generator.prompt(&case.prompt, false, None).unwrap(), case.prompt_ids);
+    let stops = generator.decoding().unwrap().eos_token_id;
+    let ended = case.output_ids.last().is_some_and(|last| stops.contains(last));
+    let decoding = fidelio::generate::Decoding {
+        max_new_tokens: case.output_ids.len(),
+        ..generator.decoding().unwrap()
+    };
+    let found = generator.generate(&prompt, decoding, &mut |_| fidelio::Flow::Continue).unwrap();
+    let expected = &case.output_ids[..case.output_ids.len() - usize::from(ended)];
+    assert_eq!(found.ids, expected, "{} on {device}: {}", case.prompt, found.text);
+    assert_eq!(found.text, case.output_text, "{} on {device}", case.prompt);
+    assert_eq!(found.finish_reason, if ended { "stop" } else { "length" });
+}
+
+fn check_next_token(session: &mut dyn Session, model: &Model, case: &NextToken, device: &str) {
+    let encoding = model.vocabulary().tokenizer().encode(case.text.as_str(), false).unwrap();
+    assert_eq!(encoding.get_ids(), case.ids, "{}", case.text);
+    let step = RowStep { row: RowTo::New, tokens: &case.ids, wanted: Wanted::Last(Shape::Full) };
+    let answer = session.extend(&[step]).unwrap().remove(0);
+    session.truncate(answer.row, 0).unwrap();
+    let fidelio::backend::Logits::Full(logits) = &answer.logits[0] else {
+        panic!("full logits were asked for");
+    };
+    for top in &case.top10 {
+        let found = logits[top.id as usize];
+        assert!(
+            (found - top.logit).abs() < 1e-3,
+            "{} on {device}, token {}: {found}, transformers {}",
+            case.text,
+            top.id,
+            top.logit
+        );
+    }
+    let nll = mean_nll(session, &case.ids);
+    let difference = (nll - f64::from(case.mean_nll)).abs();
+    assert!(difference < 1e-4, "{} on {device}: {nll}, transformers {}", case.text, case.mean_nll);
+}
+
+#[test]
+fn the_gguf_equals_transformers() {
+    let Some(path) = default_model("the_gguf_equals_transformers") else { return };
+    for backend in machine().backends() {
+        check(path.to_str().unwrap(), &backend.name);
+    }
+}
+
+#[test]
+fn safetensors_made_from_it_equal_transformers() {
+    let Some(path) = default_model("safetensors_made_from_it_equal_transformers") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("smollm2-f32");
+    let checkpoint = Checkpoint::open(&path).unwrap();
+    let options = ExportOptions { float_type: FloatType::F32, ..ExportOptions::default() };
+    export_folder(&checkpoint, &out, &options).unwrap();
+    check(out.to_str().unwrap(), "flex");
+}
