@@ -5,7 +5,9 @@
 
 mod blocks256;
 mod blocks32;
-mod halves;
+mod plain;
+
+pub(crate) use plain::half;
 
 use crate::{
     Format,
@@ -37,40 +39,36 @@ impl Kernel for Decode<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        decode(self.format, self.bytes, self.out);
+    fn run<S: Simd>(self, s: S) {
+        decode(s, self.format, self.bytes, self.out);
     }
 }
 
 /// Decodes as many blocks as `out` has room for; part of kernels.
 #[inline(always)]
-pub(crate) fn decode(format: Format, bytes: &[u8], out: &mut [f32]) {
-    use Format::*;
-    match format {
-        F32 => each(bytes, out, |b: &[u8; 4], o: &mut [f32; 1]| o[0] = f32::from_le_bytes(*b)),
-        F16 => each(bytes, out, |b: &[u8; 2], o: &mut [f32; 1]| o[0] = halves::f16(*b)),
-        BF16 => each(bytes, out, |b: &[u8; 2], o: &mut [f32; 1]| o[0] = halves::bf16(*b)),
-        Q4_0 => each(bytes, out, blocks32::q4_0),
-        Q4_1 => each(bytes, out, blocks32::q4_1),
-        Q5_0 => each(bytes, out, blocks32::q5_0),
-        Q5_1 => each(bytes, out, blocks32::q5_1),
-        Q8_0 => each(bytes, out, blocks32::q8_0),
-        Q2_K => each(bytes, out, blocks256::q2_k),
-        Q3_K => each(bytes, out, blocks256::q3_k),
-        Q4_K => each(bytes, out, blocks256::q4_k),
-        Q5_K => each(bytes, out, blocks256::q5_k),
-        Q6_K => each(bytes, out, blocks256::q6_k),
+pub(crate) fn decode<S: Simd>(s: S, format: Format, bytes: &[u8], out: &mut [f32]) {
+    // A macro, since a function that is passed as a value is not inlined into the kernel.
+    macro_rules! each {
+        ($block:path) => {
+            for (bytes, out) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
+                $block(s, bytes, out);
+            }
+        };
     }
-}
-
-#[inline(always)]
-fn each<const BYTES: usize, const LEN: usize>(
-    bytes: &[u8],
-    out: &mut [f32],
-    block: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
-) {
-    for (bytes, out) in bytes.as_chunks().0.iter().zip(out.as_chunks_mut().0) {
-        block(bytes, out);
+    match format {
+        Format::F32 => each!(plain::f32),
+        Format::F16 => s.halves(bytes.as_chunks().0, out),
+        Format::BF16 => each!(plain::bf16),
+        Format::Q4_0 => each!(blocks32::q4_0),
+        Format::Q4_1 => each!(blocks32::q4_1),
+        Format::Q5_0 => each!(blocks32::q5_0),
+        Format::Q5_1 => each!(blocks32::q5_1),
+        Format::Q8_0 => each!(blocks32::q8_0),
+        Format::Q2_K => each!(blocks256::q2_k),
+        Format::Q3_K => each!(blocks256::q3_k),
+        Format::Q4_K => each!(blocks256::q4_k),
+        Format::Q5_K => each!(blocks256::q5_k),
+        Format::Q6_K => each!(blocks256::q6_k),
     }
 }
 

@@ -144,7 +144,7 @@ impl Kernel for Tile<'_, '_> {
                 } else {
                     for (i, panel) in panel.chunks_exact_mut(depth).take(count).enumerate() {
                         let skip = k / w.format.block_len() * w.format.block_bytes();
-                        decode(w.format, &w.row(first + row + i)[skip..], panel);
+                        decode(s, w.format, &w.row(first + row + i)[skip..], panel);
                     }
                     Rows { data: &*panel, stride: depth, depth }
                 };
@@ -176,7 +176,11 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     #[inline(always)]
     fn get<const N: usize>(self, first: usize) -> [&'a [f32]; N] {
-        std::array::from_fn(|i| &self.data[(first + i) * self.stride..][..self.depth])
+        let mut rows: [&[f32]; N] = [&[]; N];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = &self.data[(first + i) * self.stride..][..self.depth];
+        }
+        rows
     }
 }
 

@@ -9,6 +9,8 @@ mod avx2;
 
 use std::sync::OnceLock;
 
+use crate::dequantize::half;
+
 /// Vector operations of one instruction set. A value of the type proves that the set is present.
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector register of floats.
@@ -27,6 +29,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The sum of all lanes.
     fn sum(self, v: Self::V) -> f32;
+    /// An IEEE half.
+    fn half(self, bytes: [u8; 2]) -> f32;
+    /// IEEE halves to floats, as many as fit both.
+    fn halves(self, bytes: &[[u8; 2]], out: &mut [f32]);
+    /// `(q - center) · scale (+ offset)` for the eight bytes `q`, every step rounded.
+    fn affine(self, q: u64, center: i32, scale: f32, offset: Option<f32>, out: &mut [f32; 8]);
 }
 
 /// Work that is compiled for each instruction set.
@@ -119,18 +127,40 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        std::array::from_fn(|i| {
-            if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+        let mut sum = [0.0; 4];
+        for i in 0..4 {
+            sum[i] = if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
                 a[i].mul_add(b[i], c[i]) // one instruction there, a slow call elsewhere
             } else {
                 a[i] * b[i] + c[i]
-            }
-        })
+            };
+        }
+        sum
     }
 
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         (v[0] + v[2]) + (v[1] + v[3])
+    }
+
+    #[inline(always)]
+    fn half(self, bytes: [u8; 2]) -> f32 {
+        half(bytes)
+    }
+
+    #[inline(always)]
+    fn halves(self, bytes: &[[u8; 2]], out: &mut [f32]) {
+        for (out, bytes) in out.iter_mut().zip(bytes) {
+            *out = half(*bytes);
+        }
+    }
+
+    #[inline(always)]
+    fn affine(self, q: u64, center: i32, scale: f32, offset: Option<f32>, out: &mut [f32; 8]) {
+        for (out, q) in out.iter_mut().zip(q.to_le_bytes()) {
+            let scaled = (i32::from(q) - center) as f32 * scale;
+            *out = if let Some(offset) = offset { scaled + offset } else { scaled };
+        }
     }
 }
 
@@ -146,11 +176,21 @@ pub(crate) fn dots<S: Simd, const R: usize, const C: usize>(
 ) -> [[f32; C]; R] {
     let len = x[0].len();
     let whole = len / S::LANES;
-    let xs = x.map(|x| &S::chunks(x).0[..whole]);
-    let ws = w.map(|w| &S::chunks(w).0[..whole]);
+    // Loops and not `map` or `from_fn` with closures, which may stay calls without the features.
+    let mut xs: [&[S::Chunk]; R] = [&[]; R];
+    let mut ws: [&[S::Chunk]; C] = [&[]; C];
+    for r in 0..R {
+        xs[r] = &S::chunks(x[r]).0[..whole];
+    }
+    for c in 0..C {
+        ws[c] = &S::chunks(w[c]).0[..whole];
+    }
     let mut acc = [[s.splat(0.0); C]; R];
     for i in 0..whole {
-        let w: [S::V; C] = std::array::from_fn(|c| s.load(&ws[c][i]));
+        let mut w = [s.splat(0.0); C];
+        for c in 0..C {
+            w[c] = s.load(&ws[c][i]);
+        }
         for r in 0..R {
             let x = s.load(&xs[r][i]);
             for c in 0..C {

@@ -133,17 +133,23 @@ impl Visible {
 impl<'a> Queries<'a> {
     #[inline(always)]
     fn get<const N: usize>(&self, first: usize) -> [&'a [f32]; N] {
-        std::array::from_fn(|i| {
+        let mut rows: [&[f32]; N] = [&[]; N];
+        for (i, row) in rows.iter_mut().enumerate() {
             let (token, head) = ((first + i) / self.group, (first + i) % self.group);
-            &self.data[token * self.stride + head * self.dim..][..self.dim]
-        })
+            *row = &self.data[token * self.stride + head * self.dim..][..self.dim];
+        }
+        rows
     }
 }
 
 impl<'a> Keys<'a> {
     #[inline(always)]
     fn get<const N: usize>(self, first: usize) -> [&'a [f32]; N] {
-        std::array::from_fn(|i| &self.data[(first + i) * self.stride..][..self.dim])
+        let mut rows: [&[f32]; N] = [&[]; N];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = &self.data[(first + i) * self.stride..][..self.dim];
+        }
+        rows
     }
 }
 
