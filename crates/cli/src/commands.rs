@@ -1,0 +1,58 @@
+//! One file for each command; each has its `Args` and a `run`.
+
+pub(crate) mod backends;
+pub(crate) mod chat;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod datasets;
+pub(crate) mod doctor;
+pub(crate) mod evaluate;
+pub(crate) mod generate;
+pub(crate) mod init;
+pub(crate) mod models;
+pub(crate) mod plan;
+pub(crate) mod predict;
+pub(crate) mod render_config;
+pub(crate) mod schema;
+
+mod output_file;
+mod run_folder;
+
+use fidelio::{Machine, Model, RunFile};
+
+use crate::{
+    args::{Cli, Command, Global},
+    failure::Failure,
+    ui::{Ui, progress::Downloads},
+};
+
+/// Does what the command line asks.
+pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
+    let Cli { command, global } = cli;
+    match command {
+        Command::Init(args) => init::run(&args, ui),
+        Command::Check(args) => check::run(&args, &global, ui),
+        Command::Plan(args) => plan::run(&args, &global, ui),
+        Command::RenderConfig(args) => render_config::run(&args, ui),
+        Command::Schema(args) => schema::run(&args, ui),
+        Command::Predict(args) => predict::run(&args, &global, ui),
+        Command::Evaluate(args) => evaluate::run(&args, &global, ui),
+        Command::Generate(args) => generate::run(&args, &global, ui),
+        Command::Chat(args) => chat::run(&args, &global, ui),
+        Command::Models(args) => models::run(&args, &global, ui),
+        Command::Datasets(args) => datasets::run(&args, ui),
+        Command::Backends(args) => backends::run(&args, &global, ui),
+        Command::Doctor(args) => doctor::run(&args, &global, ui),
+        Command::Completions(args) => completions::run(&args, ui),
+    }
+}
+
+/// The machine, with the settings among the flags.
+fn machine(global: &Global) -> Result<Machine, Failure> {
+    Ok(Machine::of_process(&global.settings())?)
+}
+
+/// The model of a run file, downloaded if need be.
+fn model(machine: &Machine, run: &RunFile, ui: &Ui) -> Result<Model, Failure> {
+    Ok(Model::find(machine, &run.config().base_model, &Downloads::new(ui))?)
+}

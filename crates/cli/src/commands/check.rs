@@ -1,0 +1,154 @@
+//! `fidelio check`: every problem of the run file and of all rows; the exact text of any row.
+//!
+//! Exit 0: a run may start. 1: rows have problems. 2: run file, model or data cannot be used.
+
+use std::fmt::Write as _;
+
+use fidelio::{Job, Survey, prompting::Explanation};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{DataFlags, Global, RunFlags},
+    failure::Failure,
+    interrupt,
+    ui::{self, Table, Ui, errors, progress::Watch},
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    run: RunFlags,
+    #[command(flatten)]
+    data: DataFlags,
+    /// Show the exact text and the tokens of one row, the first being 1, and where each token
+    /// came from.
+    #[arg(long, value_name = "N")]
+    row: Option<usize>,
+}
+
+pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let run = args.run.load()?;
+    if !args.data.is_given() {
+        if args.row.is_some() {
+            return Err(Failure::usage_with(
+                "`--row` needs the table that the row stands in",
+                "add `--dataset FILE`",
+            ));
+        }
+        ui.note("the run file has no problems; with `--dataset FILE` its rows are checked too");
+        return ui.result(&json!({ "problems": [] }), String::new);
+    }
+    let data = args.data.to_args()?;
+    let machine = super::machine(global)?;
+    interrupt::listen();
+    let model = super::model(&machine, &run, ui)?;
+    let job = Job::prepare(&machine, &run, model, &data)?;
+    match args.row {
+        Some(number) => show_row(&job, number, ui),
+        None => survey(&job, ui),
+    }
+}
+
+fn survey(job: &Job, ui: &Ui) -> Result<(), Failure> {
+    let mut watch = Watch::new(ui);
+    let survey = job.survey(&mut watch)?;
+    watch.finish();
+    ui.result(&json!({ "plan": job.plan(), "rows": survey }), || summary(job, &survey))?;
+    if survey.problems.is_empty() {
+        ui.note("no problems");
+        return Ok(());
+    }
+    let found = survey.problems.len();
+    ui::complain(&format!("error: {found} of {} rows cannot be used", survey.rows));
+    ui::complain(&errors::rows(&survey.problems));
+    Err(Failure::Found)
+}
+
+fn summary(job: &Job, survey: &Survey) -> String {
+    let plan = job.plan();
+    let model = &plan.model.description;
+    let mut table = Table::bare();
+    let mut line = |name: &str, text: String| table.row([name.to_owned(), text]);
+    let architecture = model.architecture.as_deref().unwrap_or("unknown");
+    let parameters = model.parameters as f64 / 1e6;
+    line(
+        "model",
+        format!("{}: {architecture}, {parameters:.1} M parameters", plan.model.base_model),
+    );
+    line("device", format!("{}, {}", plan.device, plan.precision));
+    let files: Vec<String> =
+        plan.data.files.iter().map(|file| file.display().to_string()).collect();
+    let (rows, read) = (plan.data.rows, plan.data.rows_read);
+    line(
+        "rows",
+        format!("{rows} of {read} in {}, split {}", files.join(", "), plan.data.split.name()),
+    );
+    let wrapped = if plan.prompt.chat_template { "the model's chat template" } else { "as it is" };
+    line("prompt", wrapped.to_owned());
+    if let Some(lengths) = survey.prompt_tokens {
+        let (p50, p95, max) = (lengths.p50, lengths.p95, lengths.max);
+        line("prompt tokens", format!("half up to {p50}, 95 % up to {p95}, longest {max}"));
+    }
+    let (context, reserved) = (plan.context, plan.reserved_for_answer);
+    line("context", format!("{context} tokens, {reserved} of them kept for the answer"));
+    let ledger = &survey.ledger;
+    line(
+        "ledger",
+        format!(
+            "{} tokens read = {} learnt + {} masked + {} dropped + {} cut",
+            ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
+        ),
+    );
+    if !survey.labels.is_empty() {
+        let labels: Vec<String> =
+            survey.labels.iter().map(|(label, rows)| format!("{label} {rows}")).collect();
+        line("labels", labels.join(", "));
+    }
+    table.render()
+}
+
+fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
+    let rows = job.rows().len();
+    let Some(index) = number.checked_sub(1).filter(|index| *index < rows) else {
+        return Err(Failure::usage(format!(
+            "there is no row {number}; the run has rows 1 to {rows}"
+        )));
+    };
+    let place = job.rows().place(index);
+    let explanation = job.explain(index)?;
+    let value = json!({
+        "row": number,
+        "file": place.file.display().to_string(),
+        "line": place.line,
+        "prompt": explanation,
+    });
+    ui.result(&value, || match &explanation {
+        Some(explanation) => format!("row {number}: {place}\n{}", tokens(explanation)),
+        None => format!("row {number}: {place}\ndropped: it is too long\n"),
+    })
+}
+
+/// The text, then each token with its id, its spelling, and where it came from.
+fn tokens(explanation: &Explanation) -> String {
+    let mut table = Table::new(["id", "token", "from"]);
+    for token in &explanation.tokens {
+        let from = match (&token.field, token.special) {
+            (Some(field), _) => format!("{{{field}}}"),
+            (None, true) => "special".to_owned(),
+            (None, false) if explanation.fields_known => "template".to_owned(),
+            (None, false) => "unknown".to_owned(),
+        };
+        table.row([token.id.to_string(), token.piece.clone(), from]);
+    }
+    let mut text = format!("--- text\n{}\n", explanation.text);
+    let _ = writeln!(text, "--- {}", ui::count(explanation.tokens.len(), "token"));
+    text.push_str(&table.render());
+    for cut in &explanation.cuts {
+        let side = serde_json::to_value(cut.side).unwrap_or(Value::Null);
+        let side = side.as_str().unwrap_or("one").to_owned();
+        let (field, before, after) = (&cut.field, cut.tokens_before, cut.tokens_after);
+        let _ = writeln!(text, "cut: {field} from {before} to {after} tokens, on the {side} side");
+    }
+    text
+}

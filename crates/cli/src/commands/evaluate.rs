@@ -1,0 +1,89 @@
+//! `fidelio evaluate`: answers for every row, measured against the expected ones.
+
+use fidelio::{Evaluation, Job, eval::FeatureStatistics};
+use serde_json::{Map, Value, json};
+
+use super::{predict, run_folder::RunFolder};
+use crate::{
+    args::{DataFlags, Global, ResultFlags, RunFlags},
+    failure::Failure,
+    interrupt,
+    ui::{Ui, progress::Watch},
+};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    run: RunFlags,
+    #[command(flatten)]
+    data: DataFlags,
+    #[command(flatten)]
+    results: ResultFlags,
+    /// Write no statistics.
+    #[arg(long)]
+    skip_save_eval_stats: bool,
+}
+
+pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let run = args.run.load()?;
+    let data = args.data.to_args()?;
+    let machine = super::machine(global)?;
+    interrupt::listen();
+    let model = super::model(&machine, &run, ui)?;
+    let mut job = Job::prepare_to_measure(&machine, &run, model, &data)?;
+    let folder = RunFolder::create(&args.results)?;
+
+    let mut watch = Watch::new(ui);
+    let evaluation = job.evaluate(&mut watch)?;
+    watch.finish();
+
+    let results = folder.results();
+    let predictions = &evaluation.predictions;
+    if !args.results.skip_save_predictions {
+        let format = args.results.predictions_format.into();
+        let expected = Some(evaluation.expected.as_slice());
+        results.write_predictions(&job, predictions, expected, format)?;
+    }
+    if !args.skip_save_eval_stats {
+        results.write_statistics(&evaluation)?;
+    }
+    results.finish(&run, &job, predictions)?;
+
+    predict::say_usage(ui, &evaluation.usage);
+    ui.note(format!("results in {}", results.folder().display()));
+    ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
+    predict::stopped(
+        predictions.stopped,
+        predictions.usage.rows,
+        job.plan().data.rows,
+        results.folder(),
+    )
+}
+
+/// The headline figures by plain names, then everything.
+fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
+    let mut answer = Map::new();
+    let mut put = |key: &str, value: Value| drop(answer.insert(key.to_owned(), value));
+    match evaluation.report.features.values().next() {
+        Some(FeatureStatistics::Category(category)) => {
+            put("rows", json!(category.rows));
+            put("accuracy", json!(category.accuracy));
+            put("majority_baseline", json!(category.baseline.accuracy));
+            put("macro_f1", json!(category.f1_macro));
+        }
+        Some(FeatureStatistics::Text(text)) => {
+            put("rows", json!(text.rows));
+            put("exact_match", json!(text.exact_match));
+            put("rouge_l", json!(text.rouge_l));
+            put("perplexity", json!(text.perplexity));
+        }
+        None => {}
+    }
+    put("tokens_per_second", json!(evaluation.usage.tokens_per_second));
+    put("report", json!(evaluation.report));
+    put("usage", json!(evaluation.usage));
+    put("folder", json!(folder));
+    put("stopped", json!(evaluation.predictions.stopped));
+    Value::Object(answer)
+}

@@ -1,0 +1,207 @@
+//! Long work: a moving bar in a terminal, a line now and then elsewhere.
+
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use fidelio::{Event, Flow, Observer, Stage, weights};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::{Ui, bytes, seconds};
+use crate::interrupt;
+
+/// How often a line is written where no bar can move.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// Watches a run: shows how far it is, passes notes on, and stops it when the user asks.
+#[derive(Debug)]
+pub(crate) struct Watch<'a> {
+    ui: &'a Ui,
+    at: Option<At>,
+}
+
+/// One stage under way.
+#[derive(Debug)]
+struct At {
+    stage: Stage,
+    meter: Meter,
+    done: usize,
+    total: usize,
+    tokens: u64,
+}
+
+impl<'a> Watch<'a> {
+    pub(crate) fn new(ui: &'a Ui) -> Self {
+        Self { ui, at: None }
+    }
+
+    /// Ends the stage under way and says what it took.
+    pub(crate) fn finish(&mut self) {
+        let Some(At { stage, meter, done, total, tokens }) = self.at.take() else { return };
+        let took = meter.clear();
+        // Rendering takes a blink; only what takes time is worth a line.
+        if took >= Duration::from_secs(1) {
+            let rate = rate(tokens, took.as_secs_f64());
+            let took = seconds(took.as_secs_f64());
+            self.ui.note(format!("{}: {done} of {total} rows in {took}{rate}", stage.name()));
+        }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Observer for Watch<'_> {
+    fn on(&mut self, event: &Event) -> Flow {
+        match event {
+            Event::Progress { stage, done, total, tokens } => {
+                if self.at.as_ref().is_none_or(|at| at.stage != *stage) {
+                    self.finish();
+                }
+                let ui = self.ui;
+                let at = self.at.get_or_insert_with(|| At {
+                    stage: *stage,
+                    meter: Meter::new(ui, stage.name(), *total as u64, ROWS_BAR),
+                    done: 0,
+                    total: 0,
+                    tokens: 0,
+                });
+                (at.done, at.total, at.tokens) = (*done, *total, *tokens);
+                let rate = rate(*tokens, at.meter.begun.elapsed().as_secs_f64());
+                at.meter.set(ui, *done as u64, &rate, || format!("{done} of {total} rows"));
+            }
+            Event::Note(text) => match &self.at {
+                Some(At { meter: Meter { bar: Some(bar), .. }, .. }) => {
+                    bar.suspend(|| self.ui.note(format!("note: {text}")));
+                }
+                _ => self.ui.note(format!("note: {text}")),
+            },
+            _ => {}
+        }
+        if interrupt::asked() { Flow::Stop } else { Flow::Continue }
+    }
+}
+
+fn rate(tokens: u64, seconds: f64) -> String {
+    if tokens == 0 || seconds <= 0.0 {
+        return String::new();
+    }
+    format!(", {:.0} tokens/s", tokens as f64 / seconds)
+}
+
+/// Watches downloads.
+#[derive(Debug)]
+pub(crate) struct Downloads<'a> {
+    ui: &'a Ui,
+    at: Mutex<Option<(String, Meter, u64, u64)>>,
+}
+
+impl<'a> Downloads<'a> {
+    pub(crate) fn new(ui: &'a Ui) -> Self {
+        Self { ui, at: Mutex::new(None) }
+    }
+}
+
+impl weights::Progress for Downloads<'_> {
+    fn begin(&self, file: &str, have: u64, total: u64) {
+        let meter = Meter::new(self.ui, file, total, BYTES_BAR);
+        if let Ok(mut at) = self.at.lock() {
+            *at = Some((file.to_owned(), meter, have, total));
+        }
+    }
+
+    fn advance(&self, more: u64) {
+        if let Ok(mut at) = self.at.lock()
+            && let Some((_, meter, have, total)) = at.as_mut()
+        {
+            *have += more;
+            let (have, total) = (*have, *total);
+            meter.set(self.ui, have, "", || format!("{} of {}", bytes(have), bytes(total)));
+        }
+    }
+
+    fn end(&self) {
+        if let Ok(mut at) = self.at.lock()
+            && let Some((file, meter, have, _)) = at.take()
+        {
+            let took = seconds(meter.clear().as_secs_f64());
+            self.ui.note(format!("downloaded {file}: {} in {took}", bytes(have)));
+        }
+    }
+}
+
+const ROWS_BAR: &str = "{prefix} {bar:24} {pos}/{len} rows{msg}, {eta} left";
+const BYTES_BAR: &str = "{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
+
+/// Something that counts up to a total.
+#[derive(Debug)]
+struct Meter {
+    name: String,
+    total: u64,
+    begun: Instant,
+    said: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Meter {
+    fn new(ui: &Ui, name: &str, total: u64, bar: &str) -> Self {
+        let bar = ui.moving.then(|| {
+            let style = ProgressStyle::with_template(bar)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("━╸ ");
+            let target = ProgressDrawTarget::stderr_with_hz(10);
+            ProgressBar::with_draw_target(Some(total), target)
+                .with_style(style)
+                .with_prefix(name.to_owned())
+        });
+        let now = Instant::now();
+        Self { name: name.to_owned(), total, begun: now, said: now, bar }
+    }
+
+    fn set(&mut self, ui: &Ui, done: u64, beside: &str, line: impl FnOnce() -> String) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(beside.to_owned());
+            bar.set_position(done);
+        } else if self.said.elapsed() >= PAUSE {
+            self.said = Instant::now();
+            let left = left(self.begun.elapsed(), done, self.total);
+            ui.note(format!("{}: {}{beside}{left}", self.name, line()));
+        }
+    }
+
+    /// Takes the bar away and says how long it was there.
+    fn clear(&self) -> Duration {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        self.begun.elapsed()
+    }
+}
+
+/// The time that is left if it goes on as it went so far.
+fn left(elapsed: Duration, done: u64, total: u64) -> String {
+    if done == 0 || total <= done {
+        return String::new();
+    }
+    let each = elapsed.as_secs_f64() / done as f64;
+    format!(", {} left", seconds(each * (total - done) as f64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_said_once_something_is_done() {
+        let minute = Duration::from_secs(60);
+        assert_eq!(left(minute, 0, 10), "");
+        assert_eq!(left(minute, 5, 10), ", 1 min 00 s left");
+        assert_eq!(left(minute, 10, 10), "");
+        assert_eq!(rate(0, 1.0), "");
+        assert_eq!(rate(500, 2.0), ", 250 tokens/s");
+    }
+}
