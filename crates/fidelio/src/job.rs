@@ -230,7 +230,7 @@ impl Job {
             return Err(Error::Stopped);
         }
         if !problems.is_empty() {
-            return Err(Error::Rows { problems, rows: ledger.rows });
+            return Err(Error::Rows { problems, rows: self.source.len() });
         }
         if ledger.rows_dropped + ledger.rows_cut > 0 {
             observer.on(&Event::Note(format!(

@@ -4,6 +4,7 @@ use crate::checkpoint::{Golden, NAMES};
 
 #[test]
 fn sessions_keep_the_contract() {
+    assert!(!fidelio_model::backends().is_empty(), "the tests need an engine");
     for backend in fidelio_model::backends() {
         for name in NAMES {
             let golden = Golden::read(name);
