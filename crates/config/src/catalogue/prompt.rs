@@ -1,0 +1,106 @@
+//! `prompt`: how a row becomes what the model reads.
+
+use super::{
+    Choice, EMPTY, Fill, Key, NULL, SIZE, Section, Status, Type, Union, Variant, built, key, later,
+};
+
+pub(super) static PROMPT: Section =
+    Section { doc: "How a row becomes the text that the model reads.", keys: &[PROMPT_KEYS] };
+
+const PROMPT_KEYS: &[Key] = &[
+    key(
+        "template",
+        Type::Words,
+        NULL,
+        "Text with references in braces: any column of the row, `{__sample__}` (the input feature's cell), `{__task__}`; literal braces are doubled.",
+    ),
+    key("task", Type::Words, NULL, "What the model shall do, in words; `{__task__}` in the template."),
+    key(
+        "system",
+        Type::Words,
+        NULL,
+        "Text of the system message, for models with a chat template.",
+    )
+    .differs("not in Ludwig"),
+    key(
+        "messages",
+        Type::Label,
+        NULL,
+        "Column that holds whole conversations (a list of `{role, content}`); it takes the place of template and task.",
+    )
+    .differs("not in Ludwig"),
+    key(
+        "chat_template",
+        Type::Either(&[Type::Choice(&[built("auto", "Wrap if the model ships a chat template.")]), Type::Bool]),
+        Fill::Json("\"auto\""),
+        "Whether the prompt is wrapped in the model's chat template: `auto` (if it ships one), `true` (an error if it does not) or `false`.",
+    )
+    .differs("Ludwig never wraps"),
+    key(
+        "overflow",
+        Type::Union(&OVERFLOW),
+        EMPTY,
+        "What happens to a row whose prompt is too long.",
+    )
+    .differs("Ludwig cuts on the right and says nothing")
+    .also(&["truncation", "truncate"]),
+    key(
+        "budget",
+        Type::Map(&SIZE, 1),
+        NULL,
+        "Most tokens that a column may take in the prompt, by column; what `overflow` says applies beyond.",
+    )
+    .differs("not in Ludwig")
+    .only(|view, _| view.may_lack("prompt.messages"), "a prompt made of columns, not of `prompt.messages`"),
+    key("retrieval", Type::Section(&RETRIEVAL), NULL, "Shows similar labelled rows in the prompt.")
+        .not_built("retrieval"),
+];
+
+static OVERFLOW: Union = Union {
+    doc: "What happens to a row whose prompt is too long.",
+    tag: "rule",
+    shorthand: true,
+    fallback: Some("error"),
+    variants: &[
+        Variant {
+            name: "error",
+            doc: "The run stops before it starts and lists the rows.",
+            status: Status::Built,
+            keys: &[],
+        },
+        Variant {
+            name: "drop",
+            doc: "The row is left out and counted.",
+            status: Status::Built,
+            keys: &[],
+        },
+        Variant {
+            name: "truncate",
+            doc: "The columns' text is cut, never the template, and the cut tokens are counted.",
+            status: Status::Built,
+            keys: &[&[key(
+                "side",
+                Type::Choice(SIDES),
+                Fill::Required,
+                "The side on which text is cut away.",
+            )]],
+        },
+    ],
+};
+
+const SIDES: &[Choice] = &[built("left", "The beginning goes."), built("right", "The end goes.")];
+
+static RETRIEVAL: Section = Section {
+    doc: "Shows similar labelled rows in the prompt.",
+    keys: &[&[
+        key(
+            "type",
+            Type::Choice(&[later("random", "retrieval"), later("semantic", "retrieval")]),
+            NULL,
+            "How rows are found.",
+        ),
+        key("index_name", Type::Words, NULL, "A saved index instead of a new one."),
+        key("model_name", Type::Words, NULL, "The model that embeds texts; needed for `semantic`."),
+        key("k", super::COUNT, Fill::Json("0"), "How many rows are shown."),
+    ]],
+};

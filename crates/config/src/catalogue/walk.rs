@@ -1,0 +1,111 @@
+//! The catalogue as a flat list.
+
+use super::{Key, RUN_FILE, Section, Status, Type, Variant};
+use crate::view::join;
+
+/// One key with the place where it may stand.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its dotted path; `0` for an item of a list, `*` for a free key of a map.
+    pub path: String,
+    /// The key.
+    pub key: &'static Key,
+    /// The variants it belongs to, outermost first: path of the tag, and the tag's value.
+    pub under: Vec<(String, &'static str)>,
+    /// Whether it does something: its own status, or that of a section around it.
+    pub status: Status,
+}
+
+/// Every key of a run file, a section before its keys, in the order of the catalogue.
+pub fn entries() -> Vec<Entry> {
+    let mut found = Vec::new();
+    section("", &RUN_FILE, &[], Status::Built, &mut found);
+    found
+}
+
+type Under<'a> = &'a [(String, &'static str)];
+
+fn section(
+    path: &str,
+    of: &'static Section,
+    under: Under<'_>,
+    status: Status,
+    found: &mut Vec<Entry>,
+) {
+    for key in of.keys() {
+        one(path, key, under, status, found);
+    }
+}
+
+fn one(parent: &str, key: &'static Key, under: Under<'_>, around: Status, found: &mut Vec<Entry>) {
+    let path = join(parent, key.name);
+    let status = if around == Status::Built { key.status } else { around };
+    found.push(Entry { path: path.clone(), key, under: under.to_vec(), status });
+    below(&path, &key.takes, under, status, found);
+}
+
+fn below(
+    path: &str,
+    takes: &'static Type,
+    under: Under<'_>,
+    status: Status,
+    found: &mut Vec<Entry>,
+) {
+    match takes {
+        Type::Section(of) => section(path, of, under, status, found),
+        Type::Union(of) => {
+            for Variant { name, status: own, .. } in of.variants {
+                let mut under = under.to_vec();
+                under.push((join(path, of.tag), name));
+                let status = if status == Status::Built { *own } else { status };
+                let Some(variant) = of.variant(name) else { continue };
+                for key in variant.keys() {
+                    one(path, key, &under, status, found);
+                }
+            }
+        }
+        Type::List(of, _) => below(&join(path, "0"), of, under, status, found),
+        Type::Map(of, _) => below(&join(path, "*"), of, under, status, found),
+        Type::Either(options) => {
+            for option in *options {
+                below(path, option, under, status, found);
+            }
+        }
+        Type::Bool
+        | Type::Int(..)
+        | Type::Float(..)
+        | Type::Text
+        | Type::Words
+        | Type::Label
+        | Type::Form(_)
+        | Type::Choice(_)
+        | Type::Any => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Fill;
+
+    #[test]
+    fn defaults_are_json_and_keys_are_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        let all = entries();
+        assert!(all.len() > 500, "{}", all.len());
+        for entry in all {
+            if let Fill::Json(text) = entry.key.fill {
+                assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{}", entry.path);
+            }
+            let place = (entry.path.clone(), format!("{:?}", entry.under));
+            assert!(seen.insert(place), "{} stands twice", entry.path);
+        }
+    }
+
+    #[test]
+    fn every_built_key_has_a_sentence() {
+        for entry in entries().iter().filter(|entry| entry.status == Status::Built) {
+            assert!(entry.key.doc.ends_with('.'), "{}: `{}`", entry.path, entry.key.doc);
+        }
+    }
+}

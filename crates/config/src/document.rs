@@ -1,0 +1,246 @@
+//! A run file that passed every check, with its text and where each key stands in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::check::{self, Checked, Place};
+use crate::overrides::{self, Override};
+use crate::problem::{Kind, Problem, Problems};
+use crate::run::RunConfig;
+use crate::source::{Source, Span};
+use crate::yaml::{self, MAX_BYTES, Node, Shape};
+use crate::{render, rules, settle};
+
+/// A sound run file.
+#[derive(Debug, Clone)]
+pub struct Document {
+    /// What it says.
+    pub config: RunConfig,
+    settled: Value,
+    sources: Vec<Source>,
+    places: BTreeMap<String, Place>,
+}
+
+/// Reads and checks the run file at `path`, overrides applied.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load(path: &Path, overrides: &[Override]) -> Result<Document, Problems> {
+    let name = path.display().to_string();
+    match read(path) {
+        Ok(text) => parse(&name, &text, overrides),
+        Err(problem) => Err(Problems::new(vec![Source::new(name, "")], vec![problem])),
+    }
+}
+
+/// Checks the text of a run file; `name` is what problems call it.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Document, Problems> {
+    let mut sources = vec![Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text))];
+    sources.extend(overrides.iter().map(|it| Source::new("--set", it.text())));
+    let root = match yaml::parse(&sources, 0, 0) {
+        Ok(root) => root,
+        Err(problem) => return Err(Problems::new(sources, vec![problem])),
+    };
+    let mut root =
+        root.unwrap_or_else(|| Node { span: Span::new(0, 0..0), shape: Shape::Map(Vec::new()) });
+    let mut problems = Vec::new();
+    for number in 1..sources.len() {
+        problems.extend(overrides::apply(&mut root, &sources, number).err());
+    }
+    let mut checked = check::check(&root, &sources);
+    let settled = settle::settle(&mut checked, &sources);
+    let across = rules::rules(&checked, &settled, &sources);
+    let Checked { problems: found, places, .. } = checked;
+    problems.extend(found);
+    problems.extend(across);
+    if !problems.is_empty() {
+        return Err(Problems::new(sources, problems));
+    }
+    match RunConfig::deserialize_from(&settled) {
+        Ok(config) => Ok(Document { config, settled, sources, places }),
+        Err(error) => {
+            // The catalogue and the types disagree; a test keeps them together.
+            let problem =
+                Problem::new(Kind::WrongType, "", format!("Fidelio's own mistake: {error}"));
+            Err(Problems::new(sources, vec![problem]))
+        }
+    }
+}
+
+impl RunConfig {
+    fn deserialize_from(value: &Value) -> Result<Self, serde_json::Error> {
+        serde::Deserialize::deserialize(value)
+    }
+}
+
+impl Document {
+    /// The run file as canonical YAML with every default filled; loading it gives an equal
+    /// document.
+    pub fn render(&self) -> String {
+        render::render(&self.settled)
+    }
+
+    /// The run file with every default filled, as a value.
+    pub fn settled(&self) -> &Value {
+        &self.settled
+    }
+
+    /// The texts: the run file, then each override.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Where a key stands, by its dotted path; none for a default.
+    pub fn place(&self, path: &str) -> Option<Place> {
+        self.places.get(path).copied()
+    }
+
+    /// Where a part of a text value stands, given its bytes in the value: for errors inside a
+    /// template. It looks through quoting, escapes and block indentation.
+    pub fn place_within(&self, path: &str, range: Range<usize>) -> Option<Span> {
+        let span = self.place(path)?.value;
+        let written = self.sources.get(span.source as usize)?.slice(span.range());
+        let value = crate::view::at(&self.settled, path)?.as_str()?;
+        let offsets = align(value, written);
+        let at = |byte: usize| {
+            let found = offsets.partition_point(|(value, _)| *value < byte);
+            offsets.get(found).map_or(written.len(), |(_, written)| *written)
+        };
+        let start = at(range.start);
+        let end = at(range.end).max(start);
+        let base = span.start as usize;
+        Some(Span::new(span.source as usize, base + start..base + end))
+    }
+
+    /// A problem at a key, for checks that come after this crate's (data, model, templates).
+    pub fn problem(&self, kind: Kind, path: &str, message: impl Into<String>) -> Problem {
+        let problem = Problem::new(kind, path, message);
+        match self.nearest_place(path) {
+            Some(place) => problem.at(&self.sources, place.value, ""),
+            None => problem,
+        }
+    }
+
+    /// A problem at a part of a text value.
+    pub fn problem_within(
+        &self,
+        kind: Kind,
+        path: &str,
+        range: Range<usize>,
+        message: impl Into<String>,
+    ) -> Problem {
+        match self.place_within(path, range) {
+            Some(span) => Problem::new(kind, path, message).at(&self.sources, span, ""),
+            None => self.problem(kind, path, message),
+        }
+    }
+
+    /// Bundles such problems, so that they print like this crate's own.
+    pub fn problems(&self, problems: Vec<Problem>) -> Problems {
+        Problems::new(self.sources.clone(), problems)
+    }
+
+    /// The key itself, or the nearest section around it that was written.
+    fn nearest_place(&self, path: &str) -> Option<Place> {
+        let mut path = path;
+        loop {
+            if let Some(place) = self.places.get(path) {
+                return Some(*place);
+            }
+            path = path.rsplit_once('.')?.0;
+        }
+    }
+
+    /// The dotted paths that were written, in the file or by overrides.
+    pub fn written(&self) -> BTreeSet<&str> {
+        self.places.keys().map(String::as_str).collect()
+    }
+}
+
+/// Byte of each character of `value` with its byte in `written`: characters that stand there
+/// unchanged are paired greedily, what lies between them is quoting and indentation.
+fn align(value: &str, written: &str) -> Vec<(usize, usize)> {
+    let mut pairs = Vec::new();
+    let mut from = 0;
+    let mut after_break = false;
+    for (at, c) in value.char_indices() {
+        let rest = written.get(from..).unwrap_or("");
+        // Only blanks, quotes and escapes may be skipped.
+        let skipped = rest
+            .char_indices()
+            .find(|(_, w)| *w == c || !(w.is_whitespace() || matches!(w, '"' | '\'' | '\\')));
+        let (offset, found) = skipped.unwrap_or((0, ' '));
+        let indentation = after_break && c == ' ';
+        match skipped {
+            Some(_) if found == c && !indentation => {
+                pairs.push((at, from + offset));
+                from += offset + c.len_utf8();
+            }
+            _ => {
+                pairs.push((at, from));
+                // An escape such as `\n` stands for a character that is not written.
+                if rest.starts_with('\\') {
+                    from += 2.min(rest.len());
+                }
+            }
+        }
+        after_break = c == '\n' || (after_break && c == ' ');
+    }
+    pairs
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    let name = path.display();
+    let unreadable = |reason: String| {
+        Problem::new(Kind::Unreadable, "", format!("cannot read `{name}`")).because(reason)
+    };
+    let size = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?.len();
+    if size > MAX_BYTES as u64 {
+        return Err(unreadable(format!("it has {size} bytes; a run file may have {MAX_BYTES}")));
+    }
+    let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    decode(bytes).map_err(unreadable)
+}
+
+fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err("it is UTF-16; save it as UTF-8".to_owned());
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        format!("line {line} holds bytes that are not UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_template_are_found_in_the_file() {
+        let base = "model_type: llm\nbase_model: m\ninput_features: [{name: q}]\n\
+                    output_features: [{name: a, type: text}]\n";
+        for prompt in [
+            "prompt:\n  template: |\n    Hello\n      {q} there\n    {r}\n",
+            "prompt: {template: \"Hello\\n  {q} there\\n{r}\"}\n",
+            "prompt:\n  template: 'it''s {q}, {r}'\n",
+            "prompt:\n  template: {q: 1}\n",
+        ] {
+            let text = format!("{base}{prompt}");
+            let Ok(document) = parse("t", &text, &[]) else { continue };
+            let template = document.config.prompt.template.clone().unwrap();
+            for name in ["{q}", "{r}"] {
+                let at = template.find(name).unwrap();
+                let span = document.place_within("prompt.template", at..at + 3).unwrap();
+                assert_eq!(&text[span.range()], name, "{prompt}");
+            }
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The catalogue as JSON Schema (draft 7, which editors' YAML servers read best).
+
+use serde_json::{Map, Value, json};
+
+use crate::catalogue::{Bound, Choice, Key, RUN_FILE, Section, Status, Type, Union, Variant};
+
+/// A JSON Schema of run files, for completion and checks while typing. Rules across keys are not
+/// in it; [`parse`](crate::parse) knows them.
+pub fn json_schema() -> Value {
+    let mut schema = Map::new();
+    schema.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
+    schema.insert("title".into(), json!("Fidelio run file"));
+    schema.extend(section(&RUN_FILE));
+    Value::Object(schema)
+}
+
+fn section(section: &'static Section) -> Map<String, Value> {
+    let keys: Vec<&'static Key> = section.keys().collect();
+    object(section.doc, Map::new(), &keys, None)
+}
+
+fn object(
+    doc: &str,
+    first: Map<String, Value>,
+    keys: &[&'static Key],
+    required: Option<&str>,
+) -> Map<String, Value> {
+    let mut properties = first;
+    let mut needed: Vec<&str> = required.into_iter().collect();
+    for key in keys {
+        properties.insert(key.name.into(), of_key(key));
+        if matches!(key.fill, crate::catalogue::Fill::Required) {
+            needed.push(key.name);
+        }
+    }
+    let mut map = Map::new();
+    if !doc.is_empty() {
+        map.insert("description".into(), json!(doc));
+    }
+    map.insert("type".into(), json!("object"));
+    map.insert("properties".into(), Value::Object(properties));
+    if !needed.is_empty() {
+        map.insert("required".into(), json!(needed));
+    }
+    map.insert("additionalProperties".into(), json!(false));
+    map
+}
+
+fn of_key(key: &'static Key) -> Value {
+    let mut map = match of_type(&key.takes) {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    };
+    if key.takes_null() {
+        map = nullable(map);
+    }
+    let mut doc = describe(key.status);
+    doc.push_str(key.doc);
+    if !key.differs.is_empty() {
+        doc = format!("{doc} (Differs from Ludwig: {}.)", key.differs);
+    }
+    map.insert("description".into(), json!(doc));
+    let default = key.default_value();
+    if !default.is_null() {
+        map.insert("default".into(), default);
+    }
+    Value::Object(map)
+}
+
+fn describe(status: Status) -> String {
+    match status {
+        Status::Built => String::new(),
+        Status::NotBuilt(feature) => format!("NOT BUILT YET ({feature}). "),
+        Status::NoEffect(why) => format!("NO EFFECT ({why}). "),
+    }
+}
+
+fn nullable(map: Map<String, Value>) -> Map<String, Value> {
+    let null = json!({"type": "null"});
+    match map.get("anyOf") {
+        Some(Value::Array(options)) => {
+            let mut options = options.clone();
+            options.push(null);
+            Map::from_iter([("anyOf".to_owned(), Value::Array(options))])
+        }
+        _ if map.is_empty() => map,
+        _ => Map::from_iter([("anyOf".to_owned(), json!([Value::Object(map), null]))]),
+    }
+}
+
+fn of_type(takes: &'static Type) -> Value {
+    match takes {
+        Type::Bool => json!({"type": "boolean"}),
+        Type::Int(from, to) => {
+            let mut map = Map::from_iter([("type".to_owned(), json!("integer"))]);
+            if *from > i64::MIN {
+                map.insert("minimum".into(), json!(from));
+            }
+            if *to < i64::MAX {
+                map.insert("maximum".into(), json!(to));
+            }
+            Value::Object(map)
+        }
+        Type::Float(from, to) => {
+            let mut map = Map::from_iter([("type".to_owned(), json!("number"))]);
+            for (bound, with, without) in
+                [(from, "minimum", "exclusiveMinimum"), (to, "maximum", "exclusiveMaximum")]
+            {
+                match bound {
+                    Bound::Open => {}
+                    Bound::With(value) => drop(map.insert(with.into(), json!(value))),
+                    Bound::Without(value) => drop(map.insert(without.into(), json!(value))),
+                }
+            }
+            Value::Object(map)
+        }
+        Type::Text => json!({"type": "string"}),
+        Type::Words => json!({"type": "string", "minLength": 1}),
+        Type::Label => json!({"type": ["string", "number", "boolean"]}),
+        Type::Form(form) => {
+            json!({"type": "string", "pattern": form.pattern, "description": form.words})
+        }
+        Type::Choice(choices) => choice(choices),
+        Type::List(of, least) => {
+            json!({"type": "array", "items": of_type(of), "minItems": least})
+        }
+        Type::Map(of, least) => {
+            json!({"type": "object", "additionalProperties": of_type(of), "minProperties": least})
+        }
+        Type::Section(of) => Value::Object(section(of)),
+        Type::Union(of) => union(of),
+        Type::Either(options) => {
+            json!({"anyOf": options.iter().map(of_type).collect::<Vec<_>>()})
+        }
+        Type::Any => json!({}),
+    }
+}
+
+fn choice(choices: &'static [Choice]) -> Value {
+    let documented =
+        choices.iter().any(|choice| !choice.doc.is_empty() || choice.status != Status::Built);
+    if !documented || choices.len() == 1 {
+        return json!({"enum": choices.iter().map(|choice| choice.name).collect::<Vec<_>>()});
+    }
+    let options: Vec<Value> = choices
+        .iter()
+        .map(|choice| {
+            let doc = format!("{}{}", describe(choice.status), choice.doc);
+            json!({"const": choice.name, "description": doc.trim()})
+        })
+        .collect();
+    json!({"anyOf": options})
+}
+
+fn union(of: &'static Union) -> Value {
+    let mut options = Vec::new();
+    if of.shorthand {
+        let names: Vec<&str> = of.variants.iter().map(|variant| variant.name).collect();
+        options.push(json!({"enum": names, "description": of.doc}));
+    }
+    for variant in of.variants {
+        let Variant { name, doc, status, .. } = variant;
+        let doc = format!("{}{doc}", describe(*status));
+        let tag = Map::from_iter([(of.tag.to_owned(), json!({"const": name, "description": doc}))]);
+        let keys: Vec<&'static Key> = variant.keys().collect();
+        let required = (of.fallback != Some(*name)).then_some(of.tag);
+        options.push(Value::Object(object(doc.trim(), tag, &keys, required)));
+    }
+    json!({"anyOf": options})
+}
