@@ -1,0 +1,248 @@
+//! Writing a checkpoint as a Hugging Face folder of plain floats.
+
+use std::{fs, path::Path};
+
+use bytes::Bytes;
+use fidelio_backend::{Encoding, TensorView, Weights};
+use fidelio_kernels::{Format, dequantize};
+use half::{bf16, f16};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    Checkpoint, Specials, WeightsError, atomic,
+    safetensors::{TensorPlan, save_safetensors},
+};
+
+/// How to write a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// What the tensors become.
+    pub float_type: FloatType,
+    /// Files are cut so that none is larger, if its tensors allow.
+    pub shard_bytes: u64,
+}
+
+/// A plain float type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "each variant is the type's own name")]
+pub enum FloatType {
+    F32,
+    Bf16,
+    F16,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        Self { float_type: FloatType::Bf16, shard_bytes: 5_000_000_000 }
+    }
+}
+
+/// Writes `checkpoint` into the new folder `to`, its tensors decoded: settings, tokenizer, chat
+/// templates and safetensors. The folder appears whole or not at all.
+///
+/// # Errors
+/// When the folder exists, a tensor cannot be decoded, or something cannot be written.
+pub fn export_folder(
+    checkpoint: &Checkpoint,
+    to: &Path,
+    options: &ExportOptions,
+) -> Result<(), WeightsError> {
+    if to.exists() {
+        return Err(WeightsError::Exists { path: to.to_owned() });
+    }
+    let fail = |source| WeightsError::Write { path: to.to_owned(), source };
+    let parent = atomic::parent(to);
+    fs::create_dir_all(parent).map_err(fail)?;
+    let temporary =
+        tempfile::Builder::new().prefix(".exporting-").tempdir_in(parent).map_err(fail)?;
+    write_tensors(checkpoint, temporary.path(), options)?;
+    write_settings(checkpoint, temporary.path(), options.float_type)?;
+    write_tokenizer(checkpoint, temporary.path())?;
+    fs::rename(temporary.path(), to).map_err(fail)?;
+    let _ = temporary.keep(); // it has another name now; nothing is left to remove
+    readable(to).map_err(fail)?;
+    atomic::sync_folder(parent).map_err(fail)
+}
+
+fn write_tensors(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    options: &ExportOptions,
+) -> Result<(), WeightsError> {
+    let weights = checkpoint.weights();
+    let plans: Vec<TensorPlan> = weights
+        .iter()
+        .map(|(name, encoding, shape)| TensorPlan {
+            name: name.to_owned(),
+            encoding: options.float_type.instead_of(encoding),
+            shape: shape.to_vec(),
+        })
+        .collect();
+    save_safetensors(folder, &plans, options.shard_bytes, |plan| {
+        let tensor = weights
+            .get(&plan.name)
+            .map_err(|_| WeightsError::NoTensor { tensor: plan.name.clone() })?;
+        decode(&plan.name, &tensor, plan.encoding)
+    })?;
+    Ok(())
+}
+
+impl FloatType {
+    fn encoding(self) -> Encoding {
+        match self {
+            Self::F32 => Encoding::F32,
+            Self::Bf16 => Encoding::BF16,
+            Self::F16 => Encoding::F16,
+        }
+    }
+
+    /// Whole numbers stay what they are.
+    fn instead_of(self, encoding: Encoding) -> Encoding {
+        match encoding {
+            Encoding::I8 | Encoding::I32 | Encoding::I64 | Encoding::U8 => encoding,
+            _ => self.encoding(),
+        }
+    }
+}
+
+/// A tensor's bytes in another encoding.
+fn decode(name: &str, tensor: &TensorView, to: Encoding) -> Result<Bytes, WeightsError> {
+    if tensor.encoding == to {
+        return Ok(tensor.bytes.clone());
+    }
+    let unwritable = |problem: String| WeightsError::Unwritable {
+        tensor: name.to_owned(),
+        format: "safetensors",
+        problem,
+    };
+    let format = format(tensor.encoding)
+        .ok_or_else(|| unwritable(format!("{:?} has no decoder", tensor.encoding)))?;
+    let mut values = vec![0.0_f32; tensor.shape.iter().product()];
+    dequantize(format, &tensor.bytes, &mut values);
+    Ok(match to {
+        Encoding::BF16 => narrow(&values, |v| bf16::from_f32(v).to_le_bytes()),
+        Encoding::F16 => {
+            if let Some(value) = values.iter().find(|v| v.abs() > f32::from(f16::MAX)) {
+                return Err(unwritable(format!("{value} is too large for F16")));
+            }
+            narrow(&values, |v| f16::from_f32(v).to_le_bytes())
+        }
+        _ => narrow(&values, f32::to_le_bytes),
+    })
+}
+
+fn narrow<const N: usize>(values: &[f32], to: impl Fn(f32) -> [u8; N]) -> Bytes {
+    let mut bytes = Vec::with_capacity(values.len() * N);
+    for &value in values {
+        bytes.extend_from_slice(&to(value));
+    }
+    bytes.into()
+}
+
+fn format(encoding: Encoding) -> Option<Format> {
+    Some(match encoding {
+        Encoding::F32 => Format::F32,
+        Encoding::F16 => Format::F16,
+        Encoding::BF16 => Format::BF16,
+        Encoding::Q4_0 => Format::Q4_0,
+        Encoding::Q4_1 => Format::Q4_1,
+        Encoding::Q5_0 => Format::Q5_0,
+        Encoding::Q5_1 => Format::Q5_1,
+        Encoding::Q8_0 => Format::Q8_0,
+        Encoding::Q2_K => Format::Q2_K,
+        Encoding::Q3_K => Format::Q3_K,
+        Encoding::Q4_K => Format::Q4_K,
+        Encoding::Q5_K => Format::Q5_K,
+        Encoding::Q6_K => Format::Q6_K,
+        _ => return None,
+    })
+}
+
+fn write_settings(
+    checkpoint: &Checkpoint,
+    folder: &Path,
+    float_type: FloatType,
+) -> Result<(), WeightsError> {
+    let mut config = checkpoint.config().clone();
+    if let Some(config) = config.as_object_mut() {
+        let name = match float_type {
+            FloatType::F32 => "float32",
+            FloatType::Bf16 => "bfloat16",
+            FloatType::F16 => "float16",
+        };
+        config.insert("torch_dtype".into(), json!(name));
+        config.remove("quantization_config"); // what it described is decoded now
+    }
+    write_json(&folder.join("config.json"), &config)?;
+    match checkpoint.generation_config() {
+        Some(generation) => write_json(&folder.join("generation_config.json"), generation),
+        None => Ok(()),
+    }
+}
+
+fn write_tokenizer(checkpoint: &Checkpoint, folder: &Path) -> Result<(), WeightsError> {
+    let tokenizer = match checkpoint.tokenizer() {
+        Ok(tokenizer) => tokenizer,
+        Err(WeightsError::NoTokenizer { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let text = tokenizer.encoder().to_string(false).map_err(|e| WeightsError::Tokenizer {
+        path: tokenizer.path().to_owned(),
+        problem: e.to_string(),
+    })?;
+    atomic::write_bytes(&folder.join("tokenizer.json"), text.as_bytes())?;
+    let specials = tokenizer.specials();
+    let named = named_tokens(specials);
+    let mut config = named.clone();
+    config.insert("tokenizer_class".into(), json!("PreTrainedTokenizerFast"));
+    config.insert("add_bos_token".into(), json!(specials.add_bos));
+    config.insert("add_eos_token".into(), json!(specials.add_eos));
+    config.insert("clean_up_tokenization_spaces".into(), json!(false));
+    if let Some(context) = checkpoint.describe().context {
+        config.insert("model_max_length".into(), json!(context));
+    }
+    match checkpoint.chat_templates() {
+        [] => {}
+        [only] => {
+            config.insert("chat_template".into(), json!(only.text));
+        }
+        several => {
+            let list = several.iter().map(|t| json!({ "name": t.name, "template": t.text }));
+            config.insert("chat_template".into(), list.collect());
+        }
+    }
+    write_json(&folder.join("tokenizer_config.json"), &Value::Object(config))?;
+    write_json(&folder.join("special_tokens_map.json"), &Value::Object(named))
+}
+
+fn named_tokens(specials: &Specials) -> Map<String, Value> {
+    [
+        ("bos_token", specials.bos.as_ref()),
+        ("eos_token", specials.eos.first()),
+        ("pad_token", specials.pad.as_ref()),
+        ("unk_token", specials.unk.as_ref()),
+        ("cls_token", specials.cls.as_ref()),
+        ("sep_token", specials.sep.as_ref()),
+        ("mask_token", specials.mask.as_ref()),
+    ]
+    .into_iter()
+    .filter_map(|(role, special)| Some((role.to_owned(), json!(special?.text))))
+    .collect()
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), WeightsError> {
+    atomic::write_bytes(path, format!("{value:#}\n").as_bytes())
+}
+
+/// Temporary folders are private; a checkpoint is as readable as any folder.
+#[cfg(unix)]
+fn readable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn readable(_folder: &Path) -> std::io::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,151 @@
+//! Writing safetensors, in one file or in shards with an index.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use fidelio_backend::Encoding;
+use serde_json::{Map, Value, json};
+
+use crate::{WeightsError, atomic};
+
+/// A tensor that will be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorPlan {
+    /// Its name.
+    pub name: String,
+    /// A plain encoding; safetensors has no quantised ones.
+    pub encoding: Encoding,
+    /// Outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// Writes `model.safetensors`, or shards of at most `shard_bytes` (but at least one tensor) with
+/// `model.safetensors.index.json`. `fill` is called once per tensor, in order, so that only one
+/// tensor need be in memory. Each file appears whole or not at all, the index last.
+///
+/// Returns the files.
+///
+/// # Errors
+/// When a tensor has no plain encoding, `fill` fails or gives another length, or a file cannot be
+/// written.
+pub fn save_safetensors(
+    folder: &Path,
+    tensors: &[TensorPlan],
+    shard_bytes: u64,
+    mut fill: impl FnMut(&TensorPlan) -> Result<Bytes, WeightsError>,
+) -> Result<Vec<PathBuf>, WeightsError> {
+    let sizes = tensors.iter().map(TensorPlan::bytes).collect::<Result<Vec<_>, _>>()?;
+    let shards = cut(&sizes, shard_bytes);
+    if let [_] = shards[..] {
+        let path = folder.join("model.safetensors");
+        write_file(&path, tensors, &sizes, &mut fill)?;
+        return Ok(vec![path]);
+    }
+    let mut places = Map::new();
+    let mut files = Vec::new();
+    for (i, shard) in shards.iter().enumerate() {
+        let file = format!("model-{:05}-of-{:05}.safetensors", i + 1, shards.len());
+        let path = folder.join(&file);
+        write_file(&path, &tensors[shard.clone()], &sizes[shard.clone()], &mut fill)?;
+        for tensor in &tensors[shard.clone()] {
+            places.insert(tensor.name.clone(), json!(file));
+        }
+        files.push(path);
+    }
+    let total: u64 = sizes.iter().sum();
+    let index = json!({ "metadata": { "total_size": total }, "weight_map": places });
+    let path = folder.join("model.safetensors.index.json");
+    atomic::write_bytes(&path, format!("{index:#}\n").as_bytes())?;
+    files.push(path);
+    Ok(files)
+}
+
+impl TensorPlan {
+    fn bytes(&self) -> Result<u64, WeightsError> {
+        let fail = |problem: &str| WeightsError::Unwritable {
+            tensor: self.name.clone(),
+            format: "safetensors",
+            problem: problem.to_owned(),
+        };
+        if self.encoding.is_quantised() {
+            return Err(fail("it is quantised"));
+        }
+        self.shape
+            .iter()
+            .try_fold(1_usize, |n, &dim| n.checked_mul(dim))
+            .and_then(|elements| self.encoding.bytes_of(elements))
+            .map(|bytes| bytes as u64)
+            .ok_or_else(|| fail("its size overflows"))
+    }
+}
+
+/// Runs of tensors that fit a shard.
+fn cut(sizes: &[u64], shard_bytes: u64) -> Vec<std::ops::Range<usize>> {
+    let mut shards = Vec::new();
+    let (mut start, mut filled) = (0, 0_u64);
+    for (i, &size) in sizes.iter().enumerate() {
+        if i > start && filled.saturating_add(size) > shard_bytes {
+            shards.push(start..i);
+            (start, filled) = (i, 0);
+        }
+        filled = filled.saturating_add(size);
+    }
+    shards.push(start..sizes.len());
+    shards
+}
+
+fn write_file(
+    path: &Path,
+    tensors: &[TensorPlan],
+    sizes: &[u64],
+    fill: &mut dyn FnMut(&TensorPlan) -> Result<Bytes, WeightsError>,
+) -> Result<(), WeightsError> {
+    let mut header = Map::new();
+    header.insert("__metadata__".into(), json!({ "format": "pt" }));
+    let mut start = 0_u64;
+    for (tensor, size) in tensors.iter().zip(sizes) {
+        let entry = json!({
+            "dtype": format!("{:?}", tensor.encoding), // the names are the same
+            "shape": tensor.shape,
+            "data_offsets": [start, start + size],
+        });
+        header.insert(tensor.name.clone(), entry);
+        start += size;
+    }
+    let mut text = Value::Object(header).to_string().into_bytes();
+    text.resize(text.len().next_multiple_of(8), b' ');
+    let fail = |source| WeightsError::Write { path: path.to_owned(), source };
+    fs::create_dir_all(atomic::parent(path)).map_err(fail)?;
+    atomic::write(path, |out: &mut dyn Write| {
+        out.write_all(&(text.len() as u64).to_le_bytes()).map_err(fail)?;
+        out.write_all(&text).map_err(fail)?;
+        for (tensor, &size) in tensors.iter().zip(sizes) {
+            let bytes = fill(tensor)?;
+            if bytes.len() as u64 != size {
+                return Err(WeightsError::Unwritable {
+                    tensor: tensor.name.clone(),
+                    format: "safetensors",
+                    problem: format!("{} bytes were given for {size}", bytes.len()),
+                });
+            }
+            out.write_all(&bytes).map_err(fail)?;
+        }
+        Ok(())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn shards_hold_what_fits_and_at_least_one() {
+        assert_eq!(cut(&[4, 4, 4], 8), [0..2, 2..3]);
+        assert_eq!(cut(&[9, 9], 8), [0..1, 1..2]);
+        assert_eq!(cut(&[], 8).len(), 1);
+    }
+}

@@ -1,0 +1,147 @@
+//! The tensors of a checkpoint, by name.
+
+use std::{fmt, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use fidelio_backend::{BackendError, Encoding, TensorView, Weights};
+
+use crate::{Fault, WeightsError};
+
+/// Named tensors that share the bytes of mapped files. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct Tensors {
+    sorted: Arc<Vec<Stored>>,
+}
+
+/// One tensor as its file holds it.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    pub(crate) name: Box<str>,
+    pub(crate) encoding: Encoding,
+    /// Outermost first.
+    pub(crate) shape: Box<[usize]>,
+    pub(crate) bytes: Bytes,
+    /// Where the bytes start in the file's data, for checks of overlap.
+    pub(crate) start: usize,
+    pub(crate) rows: RowOrder,
+}
+
+/// In which order a file holds a tensor's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowOrder {
+    AsNamed,
+    /// Within each of `heads` groups, rows `i` and `i + half` stand beside each other: llama.cpp
+    /// turns neighbours where Hugging Face turns halves.
+    Interleaved {
+        heads: usize,
+    },
+}
+
+impl Tensors {
+    /// Sorts tensors by name and refuses a name that appears twice.
+    pub(crate) fn new(mut stored: Vec<Stored>) -> Result<Self, Fault> {
+        stored.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        if let Some(pair) = stored.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(Fault::Duplicate { what: "tensor", name: pair[0].name.to_string() });
+        }
+        Ok(Self { sorted: Arc::new(stored) })
+    }
+
+    /// Each tensor's name, encoding and shape, sorted by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, Encoding, &[usize])> {
+        self.sorted.iter().map(|t| (&*t.name, t.encoding, &*t.shape))
+    }
+
+    /// How many tensors there are.
+    pub fn len(&self) -> usize {
+        self.sorted.len()
+    }
+
+    /// Whether there is no tensor.
+    pub fn is_empty(&self) -> bool {
+        self.sorted.is_empty()
+    }
+
+    /// Elements in all tensors.
+    pub fn parameters(&self) -> u64 {
+        self.sorted.iter().map(|t| t.shape.iter().product::<usize>() as u64).sum()
+    }
+
+    /// Bytes in all tensors.
+    pub fn bytes(&self) -> u64 {
+        self.sorted.iter().map(|t| t.bytes.len() as u64).sum()
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&Stored> {
+        let at = self.sorted.binary_search_by(|t| (*t.name).cmp(name)).ok()?;
+        Some(&self.sorted[at])
+    }
+}
+
+impl Weights for Tensors {
+    fn names(&self) -> Vec<String> {
+        self.sorted.iter().map(|t| t.name.to_string()).collect()
+    }
+
+    fn get(&self, name: &str) -> Result<TensorView, BackendError> {
+        let tensor = self.find(name).ok_or_else(|| BackendError::ReadTensor {
+            name: name.to_owned(),
+            source: Box::new(WeightsError::NoTensor { tensor: name.to_owned() }),
+        })?;
+        Ok(tensor.view())
+    }
+}
+
+impl fmt::Debug for Tensors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tensors").field("count", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Stored {
+    /// The tensor in the row order of its name. Copies only where rows must move.
+    pub(crate) fn view(&self) -> TensorView {
+        let bytes = match self.rows {
+            RowOrder::AsNamed => self.bytes.clone(),
+            RowOrder::Interleaved { heads } => {
+                halves_from_neighbours(&self.bytes, heads, self.shape.first().copied().unwrap_or(1))
+            }
+        };
+        TensorView { encoding: self.encoding, shape: self.shape.to_vec(), bytes }
+    }
+}
+
+/// Undoes llama.cpp's order of rotary rows: row `2i + j` of a head becomes row `j·half + i`.
+fn halves_from_neighbours(bytes: &Bytes, heads: usize, rows: usize) -> Bytes {
+    let row = bytes.len() / rows.max(1);
+    let per_head = rows / heads.max(1);
+    let half = per_head / 2;
+    let mut out = BytesMut::with_capacity(bytes.len());
+    for head in 0..heads {
+        for j in 0..2 {
+            for i in 0..half {
+                let from = (head * per_head + 2 * i + j) * row;
+                out.extend_from_slice(&bytes[from..from + row]);
+            }
+        }
+    }
+    out.freeze()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_each_head_go_back_to_halves() {
+        // Two heads of four rows, one byte per row; neighbours (0,2), (1,3) were put together.
+        let bytes = Bytes::from_static(&[0, 2, 1, 3, 10, 12, 11, 13]);
+        assert_eq!(&halves_from_neighbours(&bytes, 2, 8)[..], [0, 1, 2, 3, 10, 11, 12, 13]);
+    }
+
+    #[test]
+    fn a_missing_tensor_is_named() {
+        let error = Tensors::default().get("model.norm.weight").unwrap_err();
+        assert!(error.to_string().contains("model.norm.weight"), "{error}");
+    }
+}

@@ -1,0 +1,15 @@
+//! Checkpoints, tokenizers and model sources, against independent references and hostile input.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and says what it skips"
+)]
+
+mod caches;
+mod checkpoints;
+mod export;
+mod hostile;
+mod hub;
+mod hub_server;
+mod tokenizers_of_folders;
+mod tokenizers_of_gguf;
