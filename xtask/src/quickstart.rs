@@ -61,7 +61,14 @@ fn evaluate(binary: &Path, name: &str, table: &Path) -> Result<Measured> {
     let mut child = Command::new(binary)
         .current_dir(places::root())
         .arg("evaluate")
-        .args(["--config", &format!("docs/examples/{name}.yaml"), "--split", "full", "--json", "--overwrite"])
+        .args([
+            "--config",
+            &format!("docs/examples/{name}.yaml"),
+            "--split",
+            "full",
+            "--json",
+            "--overwrite",
+        ])
         .arg("--dataset")
         .arg(table)
         .arg("--output-directory")
