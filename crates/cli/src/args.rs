@@ -18,7 +18,6 @@ use crate::commands::{
 #[command(
     name = "fidelio",
     version,
-    about,
     max_term_width = 100,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done; 1 the work failed; 2 it could not be done as asked."

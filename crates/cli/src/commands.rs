@@ -18,7 +18,7 @@ pub(crate) mod schema;
 mod output_file;
 mod run_folder;
 
-use fidelio::{Machine, Model, RunFile};
+use fidelio::{Job, Machine, Model, RunFile};
 
 use crate::{
     args::{Cli, Command, Global},
@@ -50,6 +50,13 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
 /// The machine, with the settings among the flags.
 fn machine(global: &Global) -> Result<Machine, Failure> {
     Ok(Machine::of_process(&global.settings())?)
+}
+
+/// What was done to the rows that the run file does not say in so many words.
+fn say_notes(ui: &Ui, job: &Job) {
+    for note in &job.plan().data.notes {
+        ui.note(format!("note: {note}"));
+    }
 }
 
 /// The model of a run file, downloaded if need be.

@@ -33,6 +33,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let model = super::model(&machine, &run, ui)?;
     let mut job = Job::prepare_to_measure(&machine, &run, model, &data)?;
     let folder = RunFolder::create(&args.results)?;
+    super::say_notes(ui, &job);
 
     let mut watch = Watch::new(ui);
     let evaluation = job.evaluate(&mut watch)?;

@@ -30,6 +30,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let model = super::model(&machine, &run, ui)?;
     let mut job = Job::prepare(&machine, &run, model, &data)?;
     let folder = RunFolder::create(&args.results)?;
+    super::say_notes(ui, &job);
 
     let mut watch = Watch::new(ui);
     let predictions = job.predict(&mut watch)?;

@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn time_left_is_said_once_something_is_done() {
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         assert_eq!(left(minute, 0, 10), "");
         assert_eq!(left(minute, 5, 10), ", 1 min 00 s left");
         assert_eq!(left(minute, 10, 10), "");

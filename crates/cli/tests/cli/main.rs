@@ -1,9 +1,12 @@
 //! What the binary says and the codes it ends with: each command as a user runs it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![expect(clippy::print_stderr, reason = "a test that is skipped says why")]
 
 mod place;
 
 mod data;
 mod machine;
+mod memory;
 mod real_model;
 mod refusals;
 mod run_files;

@@ -95,7 +95,7 @@ fn check_counts_the_rows_and_shows_one_token_by_token() {
     let Some(real) = Real::new() else { return };
     let said = real.run(&["check", "-c", "run.yaml", "--dataset", "qa.csv"]).expect(0);
     assert!(said.stdout.contains("2 of 2 in qa.csv"), "{said}");
-    assert!(said.stdout.contains("longest 43"), "{said}");
+    assert!(said.stdout.contains("longest 44"), "{said}");
     let row = real.run(&["check", "-c", "run.yaml", "--dataset", "qa.csv", "--row", "1"]).expect(0);
     insta::assert_snapshot!(row);
     real.run(&["check", "-c", "run.yaml", "--dataset", "qa.csv", "--row", "3"]).expect(2);
@@ -159,8 +159,19 @@ fn evaluate_measures_text() {
 #[test]
 fn evaluate_measures_labels() {
     let Some(real) = Real::new() else { return };
-    let evaluate = ["evaluate", "-c", "labels.yaml", "--dataset", "reviews.csv", "-o", "out"];
+    let evaluate = [
+        "evaluate",
+        "-c",
+        "labels.yaml",
+        "--dataset",
+        "reviews.csv",
+        "-o",
+        "out",
+        "--set",
+        "preprocessing.sample_size=5",
+    ];
     let said = real.run(&evaluate).expect(0);
+    assert!(said.stderr.contains("note: a sample of 5 rows was asked for"), "{said}");
     assert!(said.stdout.contains("| accuracy"), "{said}");
     let answer = real.run(&[&evaluate[..], &["--overwrite", "--json"]].concat()).expect(0).json();
     assert_eq!(answer["rows"], 3);
