@@ -84,3 +84,13 @@ pub fn read_safetensors(input: bytes::Bytes) -> bool {
         true
     })
 }
+
+/// Checks a run file; a sound one is rendered and must be read back as the same.
+pub fn read_run_file(input: &str) -> bool {
+    let read = || fidelio_config::parse("run.yaml", input, &[]);
+    let Ok(document) = bounded(input.len(), read) else { return false };
+    let again = fidelio_config::parse("again.yaml", &document.render(), &[]);
+    let again = again.unwrap_or_else(|problems| panic!("a rendered run file: {problems}"));
+    assert_eq!(again.settled(), document.settled());
+    true
+}

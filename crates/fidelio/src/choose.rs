@@ -33,7 +33,7 @@ pub(crate) fn score_labels(
     observer: &mut dyn Observer,
 ) -> Result<Scored, Error> {
     let shared = shared_beginning(rows);
-    let cached = cache(session, &rows.first().map_or(&[][..], |row| &row.prompt[..shared]))?;
+    let cached = cache(session, rows.first().map_or(&[][..], |row| &row.prompt[..shared]))?;
     let scored = score_below(session, rows, shared, cached, rows_at_once, stage, observer);
     if let Some(row) = cached {
         session.truncate(row, 0)?;

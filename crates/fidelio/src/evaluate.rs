@@ -90,11 +90,11 @@ impl Job {
         let mut references = Vec::with_capacity(predictions.rows.len());
         for prediction in &predictions.rows {
             let row = self.source.row(prediction.row)?;
-            let Some((prompt, answer)) = self.expected(prediction.row)? else { continue };
-            expected.push(self.expected_text(&row, &answer)?);
-            references.push(without_stop(&answer, self.renderer.stop_ids()).to_vec());
-            let number = prediction.row;
-            answers.push(Prepared { number, place: row.place, prompt, answers: vec![answer] });
+            let Some(right) = self.expected(prediction.row)? else { continue };
+            let answer = &right.answers[0];
+            expected.push(self.expected_text(&row, answer)?);
+            references.push(without_stop(answer, self.renderer.stop_ids()).to_vec());
+            answers.push(right);
         }
         let losses = self.losses(&answers, observer)?;
         let responses: Vec<String> =

@@ -106,7 +106,7 @@ impl Generator {
     pub fn prompt(&self, text: &str, raw: bool, system: Option<&str>) -> Result<Vec<u32>, Error> {
         let renderer = self.renderer(raw, system.map(str::to_owned))?;
         let cells = serde_json::Map::from_iter([(PROMPT.to_owned(), text.into())]);
-        tokens(renderer.render(&Row::new(0, &cells), Purpose::Answer)?)
+        Ok(tokens(renderer.render(&Row::new(0, &cells), Purpose::Answer)?))
     }
 
     /// The tokens of a conversation that the assistant is to continue.
@@ -115,8 +115,8 @@ impl Generator {
     /// When it cannot be rendered.
     pub fn conversation(&self, talk: &Conversation) -> Result<Vec<u32>, Error> {
         let column = PromptSource::Messages { column: "messages".into(), output: None };
-        let renderer = self.model.renderer(column, self.rules(ChatUse::Always, None))?;
-        tokens(renderer.render_conversation(talk, Purpose::Answer)?)
+        let renderer = self.model.renderer(column, rules(ChatUse::Always, None))?;
+        Ok(tokens(renderer.render_conversation(talk, Purpose::Answer)?))
     }
 
     /// Continues a prompt; `on` gets the text as it comes and says whether to go on.
@@ -142,19 +142,19 @@ impl Generator {
         let layout = Layout::new(&spec, &[PROMPT.to_owned()])
             .expect("a layout of its one column has no mistake");
         let chat = if raw { ChatUse::Never } else { ChatUse::Auto };
-        self.model.renderer(PromptSource::Layout(layout), self.rules(chat, system))
-    }
-
-    fn rules(&self, chat: ChatUse, system: Option<String>) -> Rules {
-        // A person at a terminal may well want to write special tokens.
-        let special_tokens_in_data = fidelio_prompting::SpecialTokens::Allow;
-        Rules { chat, system, special_tokens_in_data, ..Rules::default() }
+        self.model.renderer(PromptSource::Layout(layout), rules(chat, system))
     }
 }
 
-fn tokens(outcome: Outcome) -> Result<Vec<u32>, Error> {
+/// A person at a terminal may well want to write special tokens.
+fn rules(chat: ChatUse, system: Option<String>) -> Rules {
+    let special_tokens_in_data = fidelio_prompting::SpecialTokens::Allow;
+    Rules { chat, system, special_tokens_in_data, ..Rules::default() }
+}
+
+fn tokens(outcome: Outcome) -> Vec<u32> {
     match outcome {
-        Outcome::Kept(rendered) => Ok(rendered.ids),
+        Outcome::Kept(rendered) => rendered.ids,
         Outcome::Dropped { reason, .. } => unreachable!("no rule drops rows here: {reason}"),
     }
 }

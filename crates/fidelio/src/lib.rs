@@ -3,13 +3,14 @@
 //! The main type is [`Job`]: a run file with its model opened and its rows rendered, ready to run.
 //!
 //! ```no_run
-//! use fidelio::{DataArgs, Job, Machine, RunFile, Silent};
+//! use fidelio::{DataArgs, Job, Machine, Model, RunFile, Silent, weights};
 //!
 //! # fn main() -> Result<(), fidelio::Error> {
 //! let machine = Machine::of_process(&[])?;
 //! let run = RunFile::load("run.yaml".as_ref(), &[])?;
 //! let data = DataArgs::of("reviews.csv");
-//! let mut job = Job::prepare(&machine, &run, &data, &mut Silent)?;
+//! let model = Model::find(&machine, &run.config().base_model, &weights::Silent)?;
+//! let mut job = Job::prepare_to_measure(&machine, &run, model, &data)?;
 //! let evaluation = job.evaluate(&mut Silent)?;
 //! eprintln!("{}", evaluation.report);
 //! # Ok(())

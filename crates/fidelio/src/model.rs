@@ -69,7 +69,10 @@ impl Model {
             origin: self.origin.clone(),
             description: self.checkpoint.describe(),
             tokenizer_sha256: self.tokenizer_sha256.clone(),
-            chat_template_sha256: self.checkpoint.chat_template().map(|template| template.sha256()),
+            chat_template_sha256: self
+                .checkpoint
+                .chat_template()
+                .map(fidelio_weights::ChatTemplateSource::sha256),
         }
     }
 

@@ -8,8 +8,8 @@ use fidelio_data::Source;
 use fidelio_eval::{LabelMatcher, MatchKind, MatchRule};
 use fidelio_generate::Decoding;
 use fidelio_prompting::{
-    Budget, ChatUse, Fingerprint, Layout, LayoutSpec, Overflow, Renderer, Rules, Side,
-    Source as PromptSource,
+    Boundary, Budget, ChatUse, Fingerprint, Layout, LayoutSpec, Overflow, Renderer, Rules, Side,
+    Source as PromptSource, SpecialTokens,
 };
 use serde::Serialize;
 
@@ -310,6 +310,15 @@ pub(crate) fn rules(config: &RunConfig, context: usize, reserved: usize) -> Rule
             config::ChatTemplate::Never => ChatUse::Never,
         },
         system: prompt.system.clone(),
+        special_tokens_in_data: match prompt.special_tokens_in_data {
+            config::SpecialTokens::Error => SpecialTokens::Error,
+            config::SpecialTokens::Allow => SpecialTokens::Allow,
+            config::SpecialTokens::Escape => SpecialTokens::Escape,
+        },
+        boundary: match prompt.boundary {
+            config::Boundary::Error => Boundary::Error,
+            config::Boundary::Separate => Boundary::Separate,
+        },
         budget: Budget { context: Some(context), reserved, fields, overflow },
         ..Rules::default()
     }

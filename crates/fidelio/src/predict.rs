@@ -217,12 +217,17 @@ impl Job {
         }
     }
 
-    /// The tokens that would have been the right answer, for rows that have one.
-    pub(crate) fn expected(&self, number: usize) -> Result<Option<(Vec<u32>, Vec<u32>)>, Error> {
+    /// A row's prompt with the tokens that would have been the right answer, as the one label
+    /// to score.
+    pub(crate) fn expected(&self, number: usize) -> Result<Option<Prepared>, Error> {
         let row = self.source.row(number)?;
         let rendered =
             self.renderer.render(&PromptRow::new(number, &row.fields), Purpose::Train)?.kept();
-        Ok(rendered.map(|it| (it.ids[..it.prompt_len].to_vec(), it.ids[it.prompt_len..].to_vec())))
+        Ok(rendered.map(|it| {
+            let (prompt, answer) = it.ids.split_at(it.prompt_len);
+            let (prompt, answers) = (prompt.to_vec(), vec![answer.to_vec()]);
+            Prepared { number, place: row.place, prompt, answers }
+        }))
     }
 }
 

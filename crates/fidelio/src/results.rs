@@ -23,7 +23,7 @@ pub struct Results {
 
 /// The first `{parent}/run_N` that does not exist, N from 1.
 pub fn next_run_folder(parent: &Path) -> PathBuf {
-    (1_u32..)
+    (1..u32::MAX)
         .map(|n| parent.join(format!("run_{n}")))
         .find(|folder| !folder.exists())
         .expect("there are fewer run folders than numbers")

@@ -130,7 +130,7 @@ impl Weight {
     fn each_row(&self, hidden: Tensor<2>, mut take: impl FnMut(usize, &[f32])) {
         let n = hidden.dims()[0];
         for first in (0..n).step_by(LOGIT_ROWS) {
-            let rows = hidden.clone().slice([first..n.min(first + LOGIT_ROWS)]);
+            let rows = hidden.clone().narrow(0, first, LOGIT_ROWS.min(n - first));
             let data = self.linear(rows).into_data();
             let logits = data.as_slice::<f32>().expect("logits are f32");
             for (i, row) in logits.chunks_exact(self.rows()).enumerate() {

@@ -1,6 +1,11 @@
 //! The facade on the real default model, against references made by other software.
 //!
 //! Tests that need the model read it from the user's cache and say so when it is not there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and says when it is skipped"
+)]
 
 mod jobs;
 mod smollm2;

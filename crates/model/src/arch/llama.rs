@@ -48,7 +48,7 @@ impl LlamaConfig {
         if !matches!(self.hidden_act.as_str(), "silu" | "swish") {
             return refuse("hidden_act", format!("is `{}`; only `silu` is built", self.hidden_act));
         }
-        if self.partial_rotary_factor.is_some_and(|factor| factor != 1.0) {
+        if self.partial_rotary_factor.is_some_and(|factor| (factor - 1.0).abs() > f64::EPSILON) {
             return refuse("partial_rotary_factor", "other than 1 is not built".into());
         }
         for (key, size) in [

@@ -1,4 +1,9 @@
 //! Architectures against independent references, and every engine against the contract.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test that cannot go on fails, and says when it is skipped"
+)]
 
 mod checkpoint;
 mod contract;

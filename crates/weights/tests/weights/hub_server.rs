@@ -159,12 +159,11 @@ fn send_file(
     let headers = headers.unwrap_or_default();
     let head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n{headers}\r\n", body.len());
     out.write_all(head.as_bytes()).and_then(|()| out.write_all(sent)).map_err(|_| ())?;
-    match cut {
-        None => Ok(()),
-        Some(_) => {
-            let _ = out.shutdown(std::net::Shutdown::Both); // the client may be gone already
-            Err(())
-        }
+    if cut.is_none() {
+        Ok(())
+    } else {
+        let _ = out.shutdown(std::net::Shutdown::Both); // the client may be gone already
+        Err(())
     }
 }
 

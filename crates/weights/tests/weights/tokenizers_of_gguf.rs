@@ -158,6 +158,10 @@ fn timing_probe() {
         let k = c.tokenizer().unwrap();
         let b = t.elapsed();
         let h = k.sha256();
-        eprintln!("open {a:?} tokenizer {:?} sha {:?} {h}", b - a, t.elapsed() - b);
+        eprintln!(
+            "open {a:?} tokenizer {:?} sha {:?} {h}",
+            b.checked_sub(a).unwrap(),
+            t.elapsed().checked_sub(b).unwrap()
+        );
     }
 }
