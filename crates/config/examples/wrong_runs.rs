@@ -34,7 +34,7 @@ fn main() -> std::io::Result<()> {
             Err(problems) => problems.to_string(),
         };
         writeln!(out, "## {}\n\n{title}\n", name.replace('-', " "))?;
-        writeln!(out, "```yaml\n{}```\n\n```text\n{said}\n```\n", text)?;
+        writeln!(out, "```yaml\n{text}```\n\n```text\n{said}\n```\n")?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ mod walk;
 
 pub(crate) use feature::metrics_of;
 pub use top::RUN_FILE;
+pub(crate) use walk::shorthand;
 pub use walk::{Entry, entries};
 
 use crate::view::View;

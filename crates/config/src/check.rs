@@ -76,6 +76,10 @@ impl Walk<'_> {
         self.keys(&keys, map, node, path, &|_, _| None)
     }
 
+    #[expect(
+        clippy::unnecessary_wraps,
+        reason = "its siblings return what they could not read as none"
+    )]
     /// Checks the keys of one map. `foreign` may know why a key is not among `keys`.
     fn keys(
         &mut self,
@@ -201,13 +205,12 @@ impl Walk<'_> {
         for (index, item) in items.iter().enumerate() {
             let at = join(path, &index.to_string());
             self.places.insert(at.clone(), Place { key: None, value: item.span });
-            match self.value(of, item, &at) {
-                Some(value) => values.push(value),
+            if let Some(value) = self.value(of, item, &at) {
+                values.push(value);
+            } else {
                 // Holds the place, so that later items keep their numbers.
-                None => {
-                    self.break_at(at);
-                    values.push(Value::Null);
-                }
+                self.break_at(at);
+                values.push(Value::Null);
             }
         }
         Some(Value::Array(values))
@@ -375,9 +378,10 @@ impl Walk<'_> {
         path: &str,
     ) -> Option<Value> {
         match takes {
-            Type::Bool => match scalar.as_bool() {
-                Some(value) => Some(Value::Bool(value)),
-                None => {
+            Type::Bool => {
+                if let Some(value) = scalar.as_bool() {
+                    Some(Value::Bool(value))
+                } else {
                     let hint = match scalar.text.to_lowercase().as_str() {
                         "yes" | "on" | "y" => Some("write `true`".to_owned()),
                         "no" | "off" | "n" => Some("write `false`".to_owned()),
@@ -386,7 +390,7 @@ impl Walk<'_> {
                     };
                     self.wrong(path, node, "`true` or `false`", hint)
                 }
-            },
+            }
             Type::Int(from, to) => match scalar.as_int() {
                 Some(value) if (*from..=*to).contains(&value) => Some(Value::from(value)),
                 Some(value) => {
@@ -412,7 +416,8 @@ impl Walk<'_> {
                 None => self.wrong(path, node, "a number", number_hint(scalar)),
             },
             Type::Text | Type::Words => {
-                if !scalar.is_text() && !(scalar.text.is_empty() && matches!(takes, Type::Text)) {
+                let empty_text = scalar.text.is_empty() && matches!(takes, Type::Text);
+                if !scalar.is_text() && !empty_text {
                     let hint = format!("for a text, write `\"{}\"`", scalar.text);
                     return self.wrong(path, node, "text", Some(hint));
                 }
@@ -488,13 +493,14 @@ impl Walk<'_> {
     fn missing(&mut self, key: &Key, node: &Node, path: &str) {
         let at = join(path, key.name);
         let span = self.places.get(path).and_then(|place| place.key).unwrap_or(first(node));
+        let doc = key.doc.trim_end_matches('.');
+        let hint = match example(&at) {
+            Some(example) => format!("add `{example}`"),
+            None => format!("add `{}`: {doc}", key.name),
+        };
         let problem = Problem::new(Kind::Missing, &at, format!("`{at}` is missing"))
             .at(self.sources, span, "")
-            .because(key.doc.trim_end_matches('.'));
-        let problem = match example(&at) {
-            Some(example) => problem.hint(format!("add `{example}`")),
-            None => problem,
-        };
+            .hint(hint);
         self.fail(problem, &at);
     }
 

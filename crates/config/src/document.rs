@@ -107,15 +107,13 @@ impl Document {
         let span = self.place(path)?.value;
         let written = self.sources.get(span.source as usize)?.slice(span.range());
         let value = crate::view::at(&self.settled, path)?.as_str()?;
-        let offsets = align(value, written);
-        let at = |byte: usize| {
-            let found = offsets.partition_point(|(value, _)| *value < byte);
-            offsets.get(found).map_or(written.len(), |(_, written)| *written)
-        };
-        let start = at(range.start);
-        let end = at(range.end).max(start);
+        let pairs = align(value, written);
+        let first = pairs.partition_point(|pair| pair.value < range.start);
+        let last = pairs.partition_point(|pair| pair.value < range.end).checked_sub(1);
+        let start = pairs.get(first).map_or(written.len(), |pair| pair.written.start);
+        let end = last.and_then(|last| pairs.get(last)).map_or(start, |pair| pair.written.end);
         let base = span.start as usize;
-        Some(Span::new(span.source as usize, base + start..base + end))
+        Some(Span::new(span.source as usize, base + start..base + end.max(start)))
     }
 
     /// A problem at a key, for checks that come after this crate's (data, model, templates).
@@ -163,9 +161,15 @@ impl Document {
     }
 }
 
-/// Byte of each character of `value` with its byte in `written`: characters that stand there
-/// unchanged are paired greedily, what lies between them is quoting and indentation.
-fn align(value: &str, written: &str) -> Vec<(usize, usize)> {
+/// Where a character of a value stands in the text it was written as.
+struct Pair {
+    value: usize,
+    written: Range<usize>,
+}
+
+/// Each character of `value` with its bytes in `written`: characters that stand there unchanged are
+/// paired greedily, what lies between them is quoting and indentation.
+fn align(value: &str, written: &str) -> Vec<Pair> {
     let mut pairs = Vec::new();
     let mut from = 0;
     let mut after_break = false;
@@ -175,19 +179,20 @@ fn align(value: &str, written: &str) -> Vec<(usize, usize)> {
         let skipped = rest
             .char_indices()
             .find(|(_, w)| *w == c || !(w.is_whitespace() || matches!(w, '"' | '\'' | '\\')));
-        let (offset, found) = skipped.unwrap_or((0, ' '));
         let indentation = after_break && c == ' ';
         match skipped {
-            Some(_) if found == c && !indentation => {
-                pairs.push((at, from + offset));
-                from += offset + c.len_utf8();
+            Some((offset, found)) if found == c && !indentation => {
+                let start = from + offset;
+                from = start + c.len_utf8();
+                pairs.push(Pair { value: at, written: start..from });
             }
             _ => {
-                pairs.push((at, from));
                 // An escape such as `\n` stands for a character that is not written.
+                let start = from;
                 if rest.starts_with('\\') {
                     from += 2.min(rest.len());
                 }
+                pairs.push(Pair { value: at, written: start..from });
             }
         }
         after_break = c == '\n' || (after_break && c == ' ');

@@ -1,5 +1,6 @@
 //! `--set path=value`: single keys from the command line, checked like the file itself.
 
+use crate::catalogue::shorthand;
 use crate::problem::{Kind, Problem};
 use crate::source::{Source, Span};
 use crate::yaml::{self, Entry, Node, Shape};
@@ -93,6 +94,12 @@ fn set(
     let at = crate::view::join(above, &part.name);
     if here.is_null() {
         *here = Node { span: part.span, shape: Shape::Map(Vec::new()) };
+    }
+    // `split: fixed` is short for `{type: fixed}`; a key below it makes it long.
+    if let (Shape::Scalar(_), Some(tag)) = (&here.shape, shorthand(above)) {
+        let value = here.clone();
+        let entry = Entry { key: tag.into(), key_span: here.span, value };
+        here.shape = Shape::Map(vec![entry]);
     }
     match &mut here.shape {
         Shape::Map(entries) => {

@@ -1,5 +1,6 @@
 //! The catalogue as a page for people.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::catalogue::{
@@ -10,10 +11,18 @@ use crate::problem::Kind;
 
 /// The reference page of all keys, in Markdown.
 pub fn reference_page() -> String {
-    let all = entries();
-    let built = all.iter().filter(|entry| entry.status == Status::Built).count();
-    let later = all.iter().filter(|entry| matches!(entry.status, Status::NotBuilt(_))).count();
-    let idle = all.len() - built - later;
+    // A key that several variants have is one key here.
+    let mut paths: BTreeMap<&str, Status> = BTreeMap::new();
+    for entry in entries() {
+        let status = paths.entry(&entry.path).or_insert(entry.status);
+        if entry.status == Status::Built {
+            *status = Status::Built;
+        }
+    }
+    let count = |test: fn(&Status) -> bool| paths.values().filter(|status| test(status)).count();
+    let built = count(|status| *status == Status::Built);
+    let later = count(|status| matches!(status, Status::NotBuilt(_)));
+    let idle = paths.len() - built - later;
     let mut page = String::from("# Keys of a run file\n\n");
     let _ = writeln!(
         page,
@@ -22,7 +31,7 @@ pub fn reference_page() -> String {
          {later} belong to features that are not built yet; writing one (other than its default) is an error that names the feature.\n\
          {idle} are known from Ludwig and cannot have an effect here; writing one is an error that says why.\n\
          A key that may be `null` means the same when it is left out.\n",
-        all.len()
+        paths.len()
     );
     problems(&mut page);
     section(&mut page, "The top level", "", &RUN_FILE, &[]);
@@ -124,7 +133,7 @@ fn table(page: &mut String, keys: &[&'static Key]) {
             let _ = write!(meaning, " Has an effect only with {needs}.");
         }
         if !key.differs.is_empty() {
-            let _ = write!(meaning, " *Ludwig: {}.*", key.differs);
+            let _ = write!(meaning, " *Difference: {}.*", key.differs);
         }
         let _ = writeln!(
             page,

@@ -339,6 +339,7 @@ impl Rules<'_> {
         let top_k = join(feature, "top_k");
         if let Some(k) = self.view.written(&top_k).and_then(Value::as_u64)
             && !vocab.is_empty()
+            && k > 1
             && k as usize >= vocab.len()
         {
             let message = format!("`{top_k}` is {k}, and there are {} labels", vocab.len());
@@ -427,7 +428,11 @@ impl Rules<'_> {
             metrics_of(kind).iter().map(|choice| choice.name).collect()
         };
         if !known.contains(&metric) {
-            let what = if field == "combined" { "`combined`" } else { kind };
+            let what = if field == "combined" {
+                "`combined`".to_owned()
+            } else {
+                format!("a {kind} output")
+            };
             let hint = nearest(metric, known.iter().copied()).map_or_else(
                 || format!("one of `{}`", known.join("`, `")),
                 |near| format!("did you mean `{near}`?"),

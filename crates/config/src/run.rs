@@ -320,6 +320,32 @@ pub struct Prompt {
     pub overflow: Overflow,
     /// Most tokens by column.
     pub budget: Option<IndexMap<String, usize>>,
+    /// What happens to rows that spell special tokens.
+    pub special_tokens_in_data: SpecialTokens,
+    /// What happens where prompt and answer do not meet at a token's border.
+    pub boundary: Boundary,
+}
+
+/// What happens to rows that spell special tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpecialTokens {
+    /// The run does not start.
+    Error,
+    /// They become special tokens.
+    Allow,
+    /// They are plain text.
+    Escape,
+}
+
+/// What happens where prompt and answer do not meet at a token's border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Boundary {
+    /// The run does not start.
+    Error,
+    /// The answer is encoded alone.
+    Separate,
 }
 
 /// Whether a prompt is wrapped in the model's chat template.

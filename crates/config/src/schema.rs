@@ -57,7 +57,7 @@ fn of_key(key: &'static Key) -> Value {
     let mut doc = describe(key.status);
     doc.push_str(key.doc);
     if !key.differs.is_empty() {
-        doc = format!("{doc} (Differs from Ludwig: {}.)", key.differs);
+        doc = format!("{doc} (Difference: {}.)", key.differs);
     }
     map.insert("description".into(), json!(doc));
     let default = key.default_value();
@@ -84,7 +84,7 @@ fn nullable(map: Map<String, Value>) -> Map<String, Value> {
             Map::from_iter([("anyOf".to_owned(), Value::Array(options))])
         }
         _ if map.is_empty() => map,
-        _ => Map::from_iter([("anyOf".to_owned(), json!([Value::Object(map), null]))]),
+        _ => Map::from_iter([("anyOf".to_owned(), json!([Value::Object(map), {"type": "null"}]))]),
     }
 }
 

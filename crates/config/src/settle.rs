@@ -41,7 +41,7 @@ fn useless_key(
 ) -> Problem {
     let mut problem = Problem::new(Kind::Useless, path, format!("`{path}` has no effect here"))
         .because(format!("it needs {needs}"))
-        .hint("remove it, or change what it needs");
+        .hint(remedy(needs));
     if let Some(place) = places.get(path) {
         problem = problem.at(sources, place.key.unwrap_or(place.value), "");
     }
@@ -55,6 +55,14 @@ fn useless_key(
         }
     }
     problem
+}
+
+fn remedy(needs: &str) -> String {
+    let code = needs.strip_prefix('`').and_then(|rest| rest.split_once('`'));
+    match code {
+        Some((code, "")) if code.contains(": ") => format!("remove it, or write `{code}`"),
+        _ => "remove it, or change what it needs".to_owned(),
+    }
 }
 
 /// Copies `defaults.text.*` into each text feature that does not say otherwise.
@@ -296,10 +304,14 @@ fn order_value(value: &mut Value, takes: &'static Type) {
             }
         }
         (Type::List(of, _), Value::Array(items)) => {
-            items.iter_mut().for_each(|item| order_value(item, of));
+            for item in items {
+                order_value(item, of);
+            }
         }
         (Type::Map(of, _), Value::Object(map)) => {
-            map.iter_mut().for_each(|(_, item)| order_value(item, of));
+            for item in map.values_mut() {
+                order_value(item, of);
+            }
         }
         _ => {}
     }

@@ -346,6 +346,7 @@ impl<'a> Tree<'a> {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "reads as the builder's checks do")]
     fn refuse_tag(&self, tag: Option<&Tag>, span: Span, fine: &str) -> Result<(), Fault> {
         match tag {
             Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == fine) => {
@@ -357,6 +358,7 @@ impl<'a> Tree<'a> {
         }
     }
 
+    #[expect(clippy::unused_self, reason = "reads as the builder's checks do")]
     fn check_depth(&self, depth: usize, span: Span) -> Result<(), Fault> {
         if depth > MAX_DEPTH {
             return Err(Fault::new(span, format!("nested deeper than {MAX_DEPTH} levels")));
@@ -412,12 +414,12 @@ impl<'a> Tree<'a> {
         let next = self.text.get(start..).and_then(|rest| rest.lines().nth(1)).unwrap_or("");
         let tab = |line: &str| line.trim_start_matches(' ').starts_with('\t');
         let (message, hint) = if tab(line) || (tab(next) && info.contains("tab")) {
-            if !tab(line) {
-                let offset = start + self.text.get(start..).and_then(|r| r.find('\n')).unwrap_or(0);
-                span = Span::new(self.source, self.from + offset + 1..self.from + offset + 2);
-            } else {
+            if tab(line) {
                 let tab = line_start + line.find('\t').unwrap_or(0);
                 span = Span::new(self.source, self.from + tab..self.from + tab + 1);
+            } else {
+                let offset = start + self.text.get(start..).and_then(|r| r.find('\n')).unwrap_or(0);
+                span = Span::new(self.source, self.from + offset + 1..self.from + offset + 2);
             }
             ("a tab in the indentation", Some("YAML indents with spaces only"))
         } else if info.contains("did not find expected key") {
@@ -460,13 +462,12 @@ fn join(start: Span, last: Option<Span>, close: Span) -> Span {
 }
 
 fn as_key(node: Node) -> Result<(Box<str>, Span), Fault> {
-    match node.shape {
-        Shape::Scalar(scalar) => Ok((scalar.text, node.span)),
-        _ => {
-            let mut fault = Fault::new(node.span, "a key must be a plain word, not a collection");
-            fault.hint = Some("a text that begins with `{` or `[` needs quotes".to_owned());
-            Err(fault)
-        }
+    if let Shape::Scalar(scalar) = node.shape {
+        Ok((scalar.text, node.span))
+    } else {
+        let mut fault = Fault::new(node.span, "a key must be a plain word, not a collection");
+        fault.hint = Some("a text that begins with `{` or `[` needs quotes".to_owned());
+        Err(fault)
     }
 }
 
@@ -548,7 +549,7 @@ mod tests {
         let mut laughs = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
         for level in 1..9 {
             let alias = vec![format!("*a{}", level - 1); 10].join(", ");
-            laughs += &format!("a{level}: &a{level} [{alias}]\n");
+            laughs = format!("{laughs}a{level}: &a{level} [{alias}]\n");
         }
         assert!(fault(&laughs).message.contains("more than"));
         assert!(fault(&"- ".repeat(100_000)).message.contains("nested"));

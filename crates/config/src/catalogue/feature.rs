@@ -246,13 +246,21 @@ pub(super) const CATEGORY_METRIC: &[Choice] = &[
     built("loss", "Mean cross entropy of the right label; less is better."),
 ];
 
+const TOP_K: Fill = Fill::From {
+    derive: |view, parent| {
+        let vocab = view.written(&join(parent, "preprocessing.vocab")).and_then(Value::as_array);
+        let fewer = vocab.map_or(usize::MAX, |labels| labels.len().saturating_sub(1));
+        Some(Value::from(fewer.clamp(1, 3)))
+    },
+    words: "3, or one less than the labels of `vocab`",
+};
+
 const CATEGORY: &[Key] = &[
     NAME,
     OUTPUT_COLUMN,
     key("preprocessing", Type::Section(&LABELS), EMPTY, "Which labels there are."),
     key("decoder", Type::Union(&decoder::CATEGORY), EMPTY, "How the label is found."),
-    key("top_k", SIZE, Fill::Json("3"), "The k of the metric `hits_at_k`.")
-        .only(evaluates, EVALUATES),
+    key("top_k", SIZE, TOP_K, "The k of the metric `hits_at_k`.").only(evaluates, EVALUATES),
     key("metrics", Type::List(&Type::Choice(CATEGORY_METRIC), 1), NULL, METRICS_DOC)
         .differs("not in Ludwig")
         .only(evaluates, EVALUATES),

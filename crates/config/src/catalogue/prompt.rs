@@ -52,6 +52,27 @@ const PROMPT_KEYS: &[Key] = &[
     )
     .differs("not in Ludwig")
     .only(|view, _| view.may_lack("prompt.messages"), "a prompt made of columns, not of `prompt.messages`"),
+    key(
+        "special_tokens_in_data",
+        Type::Choice(&[
+            built("error", "The run stops before it starts and lists the rows."),
+            built("allow", "They become the special tokens that they spell."),
+            built("escape", "They are read as plain text."),
+        ]),
+        Fill::Json("\"error\""),
+        "What happens to rows whose text spells a special token such as `<|im_end|>`.",
+    )
+    .differs("Ludwig lets data end its own turn"),
+    key(
+        "boundary",
+        Type::Choice(&[
+            built("error", "The run stops before it starts and lists the rows."),
+            built("separate", "The answer is encoded alone and put behind the prompt."),
+        ]),
+        Fill::Json("\"error\""),
+        "What happens where the tokenizer would merge the prompt's end with the answer's beginning, as a space at the end of a template does.",
+    )
+    .differs("Ludwig always encodes apart"),
     key("retrieval", Type::Section(&RETRIEVAL), NULL, "Shows similar labelled rows in the prompt.")
         .not_built("retrieval"),
 ];

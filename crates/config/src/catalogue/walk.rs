@@ -1,5 +1,7 @@
 //! The catalogue as a flat list.
 
+use std::sync::LazyLock;
+
 use super::{Key, RUN_FILE, Section, Status, Type, Variant};
 use crate::view::join;
 
@@ -17,10 +19,26 @@ pub struct Entry {
 }
 
 /// Every key of a run file, a section before its keys, in the order of the catalogue.
-pub fn entries() -> Vec<Entry> {
-    let mut found = Vec::new();
-    section("", &RUN_FILE, &[], Status::Built, &mut found);
-    found
+pub fn entries() -> &'static [Entry] {
+    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+        let mut found = Vec::new();
+        section("", &RUN_FILE, &[], Status::Built, &mut found);
+        found
+    });
+    &ENTRIES
+}
+
+/// The tag that a bare word stands for at this path, as `split: fixed` does for `{type: fixed}`.
+pub(crate) fn shorthand(path: &str) -> Option<&'static str> {
+    let numbered = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let path: Vec<&str> =
+        path.split('.').map(|part| if numbered(part) { "0" } else { part }).collect();
+    let path = path.join(".");
+    let entry = entries().iter().find(|entry| entry.path == path)?;
+    match &entry.key.takes {
+        Type::Union(union) if union.shorthand => Some(union.tag),
+        _ => None,
+    }
 }
 
 type Under<'a> = &'a [(String, &'static str)];

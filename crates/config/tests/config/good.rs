@@ -74,7 +74,7 @@ fn defaults_are_filled() {
     assert_eq!(config.prompt.chat_template, ChatTemplate::Auto);
     assert_eq!(config.prompt.overflow, Overflow::Error);
     let Split::Random { probabilities } = config.preprocessing.split else { panic!() };
-    assert_eq!(probabilities, [0.7, 0.1, 0.2]);
+    assert_eq!(format!("{probabilities:?}"), "[0.7, 0.1, 0.2]");
     let evaluation = config.trainer.evaluation();
     assert_eq!(evaluation.validation_field.as_deref(), Some("a"));
     assert_eq!(evaluation.validation_metric.as_deref(), Some("loss"));
@@ -161,6 +161,8 @@ fn overrides_change_make_and_remove_keys() {
     assert_eq!(generation(&with(&["generation.max_new_tokens=5"])).max_new_tokens, Some(5));
     assert_eq!(with(&["input_features.0.name=text"]).input().name, "text");
     assert_eq!(with(&["prompt={task: Say why.}"]).prompt.task.as_deref(), Some("Say why."));
+    let split = with(&["preprocessing.split=fixed", "preprocessing.split.column=part"]);
+    assert_eq!(split.preprocessing.split, Split::Fixed { column: "part".to_owned() });
     let twice = with(&["generation.max_new_tokens=5", "generation.max_new_tokens="]);
     assert_eq!(generation(&twice).max_new_tokens, None);
     let labels = with(&[
@@ -197,5 +199,12 @@ fn later_checks_report_like_this_crate() {
         "no column `x`",
     );
     let said = document.problems(vec![problem]).to_string();
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r"
+    error[C007]: no column `x`
+     ┌─ run.yaml:8:9
+    8│     {q} {x}
+     │         ^^^
+
+    1 problem in run.yaml
+    ");
 }

@@ -54,7 +54,7 @@ fn problems_are_data_too() {
     let first = &value["problems"][0];
     assert_eq!(first["code"], "C001");
     assert_eq!(first["kind"], "unknown_key");
-    assert_eq!(first["at"]["line"], 10);
+    assert_eq!(first["at"]["line"], 11);
     assert_eq!(first["path"], "generation.max_new_token");
 }
 
@@ -80,7 +80,7 @@ fn one_mistake_is_one_problem() {
         ),
         (
             "model_type: llm\nbase_model: m\ninput_features: [{name: q}]\noutput_features: [{name: a, type: text}]\ngeneration: {do_sample: false, temperature: warm}",
-            2,
+            1,
         ),
     ] {
         let found = parse("t", text, &[]).unwrap_err();
