@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io, path::PathBuf};
 
-use fidelio::Error;
+use fidelio::{Error, generate::GenerateError};
 
 /// The work failed.
 pub(crate) const FAILED: u8 = 1;
@@ -43,9 +43,11 @@ impl Failure {
             Self::BrokenPipe => 0,
             Self::Found | Self::Interrupted { .. } => FAILED,
             Self::Library(error) => match error {
-                Error::Backend(_) | Error::Generate(_) | Error::Write { .. } | Error::Stopped => {
-                    FAILED
-                }
+                // What a request asks for in vain is the user's; what breaks on the way is not.
+                Error::Generate(GenerateError::Backend(_) | GenerateError::Decode(_))
+                | Error::Backend(_)
+                | Error::Write { .. }
+                | Error::Stopped => FAILED,
                 _ => IMPOSSIBLE,
             },
             Self::Usage { .. } | Self::Read { .. } | Self::Write { .. } => IMPOSSIBLE,

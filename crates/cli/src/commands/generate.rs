@@ -41,7 +41,7 @@ pub(crate) struct DecodingFlags {
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_new_tokens: usize,
     /// Sample, with logits divided by this; greedy when not given, or 0.
-    #[arg(long, value_name = "X")]
+    #[arg(long, allow_negative_numbers = true, value_name = "X")]
     temperature: Option<f32>,
     /// Sample among the so many likeliest tokens; 0 for all.
     #[arg(long, value_name = "N")]
