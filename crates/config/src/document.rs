@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::check::{self, Checked, Place};
 use crate::overrides::{self, Override};
-use crate::problem::{Kind, Problem, Problems};
+use crate::problem::{Found, Kind, Problem, Problems};
 use crate::run::RunConfig;
 use crate::source::{Source, Span};
 use crate::yaml::{self, MAX_BYTES, Node, Shape};
@@ -49,18 +49,20 @@ pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Document,
     };
     let mut root =
         root.unwrap_or_else(|| Node { span: Span::new(0, 0..0), shape: Shape::Map(Vec::new()) });
-    let mut problems = Vec::new();
+    let mut problems = Found::default();
     for number in 1..sources.len() {
-        problems.extend(overrides::apply(&mut root, &sources, number).err());
+        if let Err(problem) = overrides::apply(&mut root, &sources, number) {
+            problems.push(problem);
+        }
     }
     let mut checked = check::check(&root, &sources);
     let settled = settle::settle(&mut checked, &sources);
     let across = rules::rules(&checked, &settled, &sources);
     let Checked { problems: found, places, .. } = checked;
-    problems.extend(found);
-    problems.extend(across);
+    problems.append(found);
+    problems.append(across);
     if !problems.is_empty() {
-        return Err(Problems::new(sources, problems));
+        return Err(Problems::of(sources, problems));
     }
     match RunConfig::deserialize_from(&settled) {
         Ok(config) => Ok(Document { config, settled, sources, places }),

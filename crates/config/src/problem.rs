@@ -167,6 +167,39 @@ fn label(sources: &[Source], span: Span, text: impl Into<String>) -> Option<Labe
     Some(Label { file: source.name().to_owned(), line, column, span, text: text.into() })
 }
 
+/// Most problems that are kept: more than anyone reads, few enough that a hostile file stays small.
+const KEPT: usize = 200;
+
+/// Problems as they are found.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    problems: Vec<Problem>,
+    more: usize,
+}
+
+impl Found {
+    /// Keeps a problem, or only counts it where there are many already. A repetition of the one
+    /// before is neither.
+    pub(crate) fn push(&mut self, problem: Problem) {
+        if self.problems.len() >= KEPT {
+            self.more += 1;
+        } else if self.problems.last() != Some(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    pub(crate) fn append(&mut self, other: Self) {
+        self.more += other.more;
+        for problem in other.problems {
+            self.push(problem);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.problems.is_empty()
+    }
+}
+
 /// Every problem of a run file, by position. `Display` prints them as a compiler would.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
 pub struct Problems {
@@ -174,6 +207,8 @@ pub struct Problems {
     pub file: String,
     /// The problems, by position.
     pub problems: Vec<Problem>,
+    /// How many more there are than are listed; only a broken or hostile file has so many.
+    pub more: usize,
     /// The texts that the problems point into: the run file, then the overrides.
     #[serde(skip)]
     pub sources: Vec<Source>,
@@ -181,11 +216,15 @@ pub struct Problems {
 
 impl Problems {
     /// Sorts `problems` by position and drops repetitions.
-    pub fn new(sources: Vec<Source>, mut problems: Vec<Problem>) -> Self {
+    pub fn new(sources: Vec<Source>, problems: Vec<Problem>) -> Self {
+        Self::of(sources, Found { problems, more: 0 })
+    }
+
+    pub(crate) fn of(sources: Vec<Source>, Found { mut problems, more }: Found) -> Self {
         problems.sort_by(|a, b| a.order().cmp(&b.order()));
         problems.dedup();
         let file = sources.first().map_or_else(String::new, |source| source.name().to_owned());
-        Self { file, problems, sources }
+        Self { file, problems, more, sources }
     }
 
     /// The problems, by position.
@@ -220,8 +259,12 @@ impl fmt::Display for Problems {
             }
             write_problem(f, problem, &self.sources)?;
         }
-        let count = self.problems.len();
-        write!(f, "\n{count} problem{} in {}", if count == 1 { "" } else { "s" }, self.file)
+        let count = self.problems.len() + self.more;
+        write!(f, "\n{count} problem{} in {}", if count == 1 { "" } else { "s" }, self.file)?;
+        if self.more > 0 {
+            write!(f, ", of which {} are shown", self.problems.len())?;
+        }
+        Ok(())
     }
 }
 

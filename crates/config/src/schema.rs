@@ -1,70 +1,138 @@
 //! The catalogue as JSON Schema (draft 7, which editors' YAML servers read best).
 
+use std::collections::HashMap;
+
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::{Bound, Choice, Key, RUN_FILE, Section, Status, Type, Union, Variant};
+use crate::catalogue::{Bound, Choice, Fill, Key, RUN_FILE, Section, Status, Type, Union, Variant};
+use crate::view::join;
 
 /// A JSON Schema of run files, for completion and checks while typing. Rules across keys are not
 /// in it; [`parse`](crate::parse) knows them.
 pub fn json_schema() -> Value {
+    let mut definitions = Definitions::default();
     let mut schema = Map::new();
     schema.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
     schema.insert("title".into(), json!("Fidelio run file"));
-    schema.extend(section(&RUN_FILE));
+    schema.extend(definitions.section(&RUN_FILE, ""));
+    schema.insert("definitions".into(), Value::Object(definitions.found));
     Value::Object(schema)
 }
 
-fn section(section: &'static Section) -> Map<String, Value> {
-    let keys: Vec<&'static Key> = section.keys().collect();
-    object(section.doc, Map::new(), &keys, None)
+/// Unions, each written once however often it occurs.
+#[derive(Default)]
+struct Definitions {
+    /// Name by address: the catalogue is static, so an address is an identity.
+    names: HashMap<*const Union, String>,
+    found: Map<String, Value>,
 }
 
-fn object(
-    doc: &str,
-    first: Map<String, Value>,
-    keys: &[&'static Key],
-    required: Option<&str>,
-) -> Map<String, Value> {
-    let mut properties = first;
-    let mut needed: Vec<&str> = required.into_iter().collect();
-    for key in keys {
-        properties.insert(key.name.into(), of_key(key));
-        if matches!(key.fill, crate::catalogue::Fill::Required) {
-            needed.push(key.name);
+impl Definitions {
+    fn section(&mut self, section: &'static Section, path: &str) -> Map<String, Value> {
+        let keys: Vec<&'static Key> = section.keys().collect();
+        self.object(section.doc, Map::new(), &keys, None, path)
+    }
+
+    fn object(
+        &mut self,
+        doc: &str,
+        first: Map<String, Value>,
+        keys: &[&'static Key],
+        required: Option<&str>,
+        path: &str,
+    ) -> Map<String, Value> {
+        let mut properties = first;
+        let mut needed: Vec<&str> = required.into_iter().collect();
+        for key in keys {
+            properties.insert(key.name.into(), self.key(key, path));
+            if matches!(key.fill, Fill::Required) {
+                needed.push(key.name);
+            }
+        }
+        let mut map = Map::new();
+        if !doc.is_empty() {
+            map.insert("description".into(), json!(doc));
+        }
+        map.insert("type".into(), json!("object"));
+        map.insert("properties".into(), Value::Object(properties));
+        if !needed.is_empty() {
+            map.insert("required".into(), json!(needed));
+        }
+        map.insert("additionalProperties".into(), json!(false));
+        map
+    }
+
+    fn key(&mut self, key: &'static Key, path: &str) -> Value {
+        let mut map = match self.of_type(&key.takes, &join(path, key.name)) {
+            Value::Object(map) => map,
+            _ => Map::new(),
+        };
+        if key.takes_null() {
+            map = nullable(map);
+        } else if map.contains_key("$ref") {
+            // Readers of draft 7 ignore whatever stands beside a reference.
+            map = Map::from_iter([("allOf".to_owned(), json!([map]))]);
+        }
+        let mut doc = describe(key.status);
+        doc.push_str(key.doc);
+        if !key.differs.is_empty() {
+            doc = format!("{doc} (Difference: {}.)", key.differs);
+        }
+        map.insert("description".into(), json!(doc));
+        let default = key.default_value();
+        if !default.is_null() {
+            map.insert("default".into(), default);
+        }
+        Value::Object(map)
+    }
+
+    fn of_type(&mut self, takes: &'static Type, path: &str) -> Value {
+        match takes {
+            Type::List(of, least) => {
+                json!({"type": "array", "items": self.of_type(of, path), "minItems": least})
+            }
+            Type::Map(of, least) => {
+                let item = self.of_type(of, path);
+                json!({"type": "object", "additionalProperties": item, "minProperties": least})
+            }
+            Type::Section(of) => Value::Object(self.section(of, path)),
+            Type::Union(of) => self.union(of, path),
+            Type::Either(options) => {
+                let options: Vec<Value> =
+                    options.iter().map(|option| self.of_type(option, path)).collect();
+                json!({"anyOf": options})
+            }
+            scalar => of_scalar(scalar),
         }
     }
-    let mut map = Map::new();
-    if !doc.is_empty() {
-        map.insert("description".into(), json!(doc));
-    }
-    map.insert("type".into(), json!("object"));
-    map.insert("properties".into(), Value::Object(properties));
-    if !needed.is_empty() {
-        map.insert("required".into(), json!(needed));
-    }
-    map.insert("additionalProperties".into(), json!(false));
-    map
-}
 
-fn of_key(key: &'static Key) -> Value {
-    let mut map = match of_type(&key.takes) {
-        Value::Object(map) => map,
-        _ => Map::new(),
-    };
-    if key.takes_null() {
-        map = nullable(map);
+    fn union(&mut self, of: &'static Union, path: &str) -> Value {
+        let address = std::ptr::from_ref(of);
+        if let Some(name) = self.names.get(&address) {
+            return json!({"$ref": format!("#/definitions/{name}")});
+        }
+        // Variants may have different unions at the same path.
+        let same = self.names.values().filter(|name| name.split('-').next() == Some(path)).count();
+        let name = if same == 0 { path.to_owned() } else { format!("{path}-{same}") };
+        self.names.insert(address, name.clone());
+        let mut options = Vec::new();
+        if of.shorthand {
+            let names: Vec<&str> = of.variants.iter().map(|variant| variant.name).collect();
+            options.push(json!({"enum": names, "description": of.doc}));
+        }
+        for variant in of.variants {
+            let Variant { name, doc, status, .. } = variant;
+            let doc = format!("{}{doc}", describe(*status));
+            let tag =
+                Map::from_iter([(of.tag.to_owned(), json!({"const": name, "description": doc}))]);
+            let keys: Vec<&'static Key> = variant.keys().collect();
+            let required = (of.fallback != Some(*name)).then_some(of.tag);
+            options.push(Value::Object(self.object(doc.trim(), tag, &keys, required, path)));
+        }
+        let reference = json!({"$ref": format!("#/definitions/{name}")});
+        self.found.insert(name, json!({"anyOf": options}));
+        reference
     }
-    let mut doc = describe(key.status);
-    doc.push_str(key.doc);
-    if !key.differs.is_empty() {
-        doc = format!("{doc} (Difference: {}.)", key.differs);
-    }
-    map.insert("description".into(), json!(doc));
-    let default = key.default_value();
-    if !default.is_null() {
-        map.insert("default".into(), default);
-    }
-    Value::Object(map)
 }
 
 fn describe(status: Status) -> String {
@@ -88,7 +156,7 @@ fn nullable(map: Map<String, Value>) -> Map<String, Value> {
     }
 }
 
-fn of_type(takes: &'static Type) -> Value {
+fn of_scalar(takes: &'static Type) -> Value {
     match takes {
         Type::Bool => json!({"type": "boolean"}),
         Type::Int(from, to) => {
@@ -121,18 +189,7 @@ fn of_type(takes: &'static Type) -> Value {
             json!({"type": "string", "pattern": form.pattern, "description": form.words})
         }
         Type::Choice(choices) => choice(choices),
-        Type::List(of, least) => {
-            json!({"type": "array", "items": of_type(of), "minItems": least})
-        }
-        Type::Map(of, least) => {
-            json!({"type": "object", "additionalProperties": of_type(of), "minProperties": least})
-        }
-        Type::Section(of) => Value::Object(section(of)),
-        Type::Union(of) => union(of),
-        Type::Either(options) => {
-            json!({"anyOf": options.iter().map(of_type).collect::<Vec<_>>()})
-        }
-        Type::Any => json!({}),
+        _ => json!({}),
     }
 }
 
@@ -149,22 +206,5 @@ fn choice(choices: &'static [Choice]) -> Value {
             json!({"const": choice.name, "description": doc.trim()})
         })
         .collect();
-    json!({"anyOf": options})
-}
-
-fn union(of: &'static Union) -> Value {
-    let mut options = Vec::new();
-    if of.shorthand {
-        let names: Vec<&str> = of.variants.iter().map(|variant| variant.name).collect();
-        options.push(json!({"enum": names, "description": of.doc}));
-    }
-    for variant in of.variants {
-        let Variant { name, doc, status, .. } = variant;
-        let doc = format!("{}{doc}", describe(*status));
-        let tag = Map::from_iter([(of.tag.to_owned(), json!({"const": name, "description": doc}))]);
-        let keys: Vec<&'static Key> = variant.keys().collect();
-        let required = (of.fallback != Some(*name)).then_some(of.tag);
-        options.push(Value::Object(object(doc.trim(), tag, &keys, required)));
-    }
     json!({"anyOf": options})
 }

@@ -7,18 +7,27 @@ use serde_json::Value;
 use crate::files;
 
 /// What is wrong with `value`, as paths; empty when the schema accepts it.
-fn errors(schema: &Value, value: &Value, at: &str) -> Vec<String> {
+fn errors(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> {
     let mut found = Vec::new();
     for (keyword, want) in schema.as_object().expect("a schema is a map") {
         let fine = match keyword.as_str() {
-            "$schema" | "title" | "description" | "default" => true,
+            "$schema" | "title" | "description" | "default" | "definitions" => true,
+            "$ref" => {
+                let name = want.as_str().unwrap().strip_prefix("#/definitions/").unwrap();
+                errors(root, &root["definitions"][name], value, at).is_empty()
+            }
+            "allOf" => {
+                want.as_array().unwrap().iter().all(|one| errors(root, one, value, at).is_empty())
+            }
             "type" => match want {
                 Value::Array(types) => types.iter().any(|want| is(value, want)),
                 want => is(value, want),
             },
             "const" => value == want,
             "enum" => want.as_array().unwrap().contains(value),
-            "anyOf" => want.as_array().unwrap().iter().any(|one| errors(one, value, at).is_empty()),
+            "anyOf" => {
+                want.as_array().unwrap().iter().any(|one| errors(root, one, value, at).is_empty())
+            }
             "minimum" => value.as_f64().is_none_or(|it| it >= want.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|it| it <= want.as_f64().unwrap()),
             "exclusiveMinimum" => value.as_f64().is_none_or(|it| it > want.as_f64().unwrap()),
@@ -37,7 +46,7 @@ fn errors(schema: &Value, value: &Value, at: &str) -> Vec<String> {
             }
             "items" => {
                 for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                    found.extend(errors(want, item, &format!("{at}/{index}")));
+                    found.extend(errors(root, want, item, &format!("{at}/{index}")));
                 }
                 true
             }
@@ -47,7 +56,7 @@ fn errors(schema: &Value, value: &Value, at: &str) -> Vec<String> {
             "properties" => {
                 for (key, item) in value.as_object().into_iter().flatten() {
                     if let Some(schema) = want.get(key) {
-                        found.extend(errors(schema, item, &format!("{at}/{key}")));
+                        found.extend(errors(root, schema, item, &format!("{at}/{key}")));
                     }
                 }
                 true
@@ -59,7 +68,7 @@ fn errors(schema: &Value, value: &Value, at: &str) -> Vec<String> {
                     }
                     match want {
                         Value::Bool(false) => found.push(format!("{at}/{key}: unknown")),
-                        want => found.extend(errors(want, item, &format!("{at}/{key}"))),
+                        want => found.extend(errors(root, want, item, &format!("{at}/{key}"))),
                     }
                 }
                 true
@@ -101,7 +110,7 @@ fn schema_tells_what_is_not_built() {
 fn schema_accepts_good_files() {
     let schema = fidelio_config::json_schema();
     for (name, text) in files::all("good") {
-        let errors = errors(&schema, &settled(&text), "");
+        let errors = errors(&schema, &schema, &settled(&text), "");
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
 }
@@ -127,9 +136,9 @@ fn schema_refuses_what_one_key_alone_shows_to_be_wrong() {
     ] {
         let mut wrong = good.clone();
         wrong.pointer_mut(pointer).unwrap()[key] = bad.clone();
-        assert!(!errors(&schema, &wrong, "").is_empty(), "{pointer}/{key}: {bad}");
+        assert!(!errors(&schema, &schema, &wrong, "").is_empty(), "{pointer}/{key}: {bad}");
     }
     let mut short = good.clone();
     short.as_object_mut().unwrap().remove("base_model");
-    assert!(!errors(&schema, &short, "").is_empty());
+    assert!(!errors(&schema, &schema, &short, "").is_empty());
 }

@@ -87,3 +87,15 @@ fn one_mistake_is_one_problem() {
         assert_eq!(found.len(), count, "{text}\n{found}");
     }
 }
+
+#[test]
+fn a_hostile_file_does_not_flood() {
+    let text: String =
+        (0..4000).fold(String::new(), |text, n| text + &format!("tempratur{n}: 1\n"));
+    let found = parse("t", &text, &[]).unwrap_err();
+    assert_eq!(found.len() + found.more, 4004);
+    let said = found.to_string();
+    assert!(said.ends_with("4004 problems in t, of which 200 are shown"), "{}", said.len());
+    let template = format!("prompt: {{template: \"{}\"}}", "{__x__}".repeat(10_000));
+    assert_eq!(parse("t", &template, &[]).unwrap_err().len(), 5);
+}
