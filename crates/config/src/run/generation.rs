@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generation {
-    /// As written; see [`RunConfig::max_new_tokens`].
+    /// As written; see [`RunConfig::max_new_tokens`](crate::RunConfig::max_new_tokens).
     pub max_new_tokens: Option<usize>,
     /// Fewest tokens.
     pub min_new_tokens: Option<usize>,
@@ -24,7 +24,7 @@ pub struct Generation {
     pub min_p: Option<f64>,
     /// Only when sampling; 1 is off.
     pub typical_p: Option<f64>,
-    /// Only when sampling; see [`RunConfig::sampling_seed`].
+    /// Only when sampling; see [`RunConfig::sampling_seed`](crate::RunConfig::sampling_seed).
     pub seed: Option<u64>,
     /// 1 is off.
     pub repetition_penalty: f64,
