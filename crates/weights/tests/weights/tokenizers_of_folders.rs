@@ -5,6 +5,8 @@ use std::{fs, path::Path};
 use fidelio_weights::{Checkpoint, Tokenizer, WeightsError};
 use serde_json::{Value, json};
 
+use crate::caches::present;
+
 /// Words, two special tokens, and the trap of embedders: padding and truncation in the file.
 fn tokenizer_json() -> Value {
     json!({
@@ -174,4 +176,30 @@ fn a_broken_file_is_named() {
     fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
     let error = Tokenizer::from_folder(folder.path()).unwrap_err();
     assert!(matches!(error, WeightsError::NoTokenizer { .. }));
+}
+
+/// Ids by transformers' tokenizers, with special tokens.
+#[test]
+fn real_files_give_the_ids_of_transformers() {
+    let golden: Value =
+        serde_json::from_str(include_str!("fixtures/real_tokenizers.json")).unwrap();
+    for model in golden.as_array().unwrap() {
+        let name = model["name"].as_str().unwrap();
+        let file = format!("fixtures/tokenizers/{name}/tokenizer.json");
+        let Some(path) = present(&file) else { continue };
+        let tokenizer = Tokenizer::from_folder(path.parent().unwrap()).unwrap();
+        for case in model["cases"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            let found = tokenizer.encoder().encode(text, true).unwrap();
+            assert_eq!(json!(found.get_ids()), case["ids"], "{name}: {text}");
+        }
+        let specials = tokenizer.specials();
+        let (bos, eos) = match name {
+            "qwen3" => (None, "<|im_end|>"),
+            _ => (Some("<|begin_of_text|>"), "<|eot_id|>"),
+        };
+        assert_eq!(specials.bos.as_ref().map(|s| &*s.text), bos);
+        assert_eq!(specials.eos[0].text, eos);
+        assert_eq!(specials.add_bos, bos.is_some());
+    }
 }

@@ -147,21 +147,3 @@ fn a_file_without_a_tokenizer_says_so() {
     let writer = GgufWriter::new().metadata("general.architecture", &M::Text("llama"));
     assert!(matches!(tokenizer(&writer), Err(WeightsError::NoTokenizer { .. })));
 }
-
-#[test]
-fn timing_probe() {
-    let Some(model) = default_model() else { return };
-    for _ in 0..4 {
-        let t = std::time::Instant::now();
-        let c = Checkpoint::open(&model).unwrap();
-        let a = t.elapsed();
-        let k = c.tokenizer().unwrap();
-        let b = t.elapsed();
-        let h = k.sha256();
-        eprintln!(
-            "open {a:?} tokenizer {:?} sha {:?} {h}",
-            b.checked_sub(a).unwrap(),
-            t.elapsed().checked_sub(b).unwrap()
-        );
-    }
-}
