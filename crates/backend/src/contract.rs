@@ -53,11 +53,12 @@ fn cached_equals_uncached(session: &mut dyn Session, tolerance: f32) {
     }
     same_logits("chunk by chunk", &got, &whole, tolerance);
 
-    let last = extend(session, &[RowStep { row: RowTo::New, tokens: &ids, wanted: LAST }]);
+    let last =
+        extend(session, &[RowStep { row: RowTo::New, tokens: &ids, adapter: None, wanted: LAST }]);
     same_logits("the last position only", &full(&last, 0), &whole[17..], tolerance);
     let nothing = extend(
         session,
-        &[RowStep { row: RowTo::New, tokens: &ids[..17], wanted: Wanted::Nothing }],
+        &[RowStep { row: RowTo::New, tokens: &ids[..17], adapter: None, wanted: Wanted::Nothing }],
     );
     assert!(nothing[0].logits.is_empty(), "logits that nobody wanted");
     let last = extend(session, &[all(RowTo::Row(nothing[0].row), &ids[17..])]);
@@ -148,7 +149,8 @@ fn top_agrees_with_full(session: &mut dyn Session, tolerance: f32) {
     let also = [ids[3], 0, vocabulary as u32 - 1];
     for k in [1, 5] {
         let shape = Shape::Top { k, also: &also };
-        let step = RowStep { row: RowTo::New, tokens: &ids, wanted: Wanted::All(shape) };
+        let step =
+            RowStep { row: RowTo::New, tokens: &ids, adapter: None, wanted: Wanted::All(shape) };
         let answers = extend(session, &[step]);
         for (at, (top, full)) in answers[0].logits.iter().zip(&whole).enumerate() {
             let Logits::Top { entries, logsumexp } = top else {
@@ -361,6 +363,7 @@ fn failures_change_nothing(session: &mut dyn Session, tolerance: f32) {
         RowStep {
             row: RowTo::Row(a),
             tokens: &ids[5..6],
+            adapter: None,
             wanted: Wanted::Last(Shape::Top { k: 1, also: &[bad] }),
         },
         |e| matches!(e, BackendError::NoToken { .. }),
@@ -423,7 +426,7 @@ fn ids(session: &dyn Session, seed: u64, len: usize) -> Vec<u32> {
 }
 
 fn all(row: RowTo, tokens: &[u32]) -> RowStep<'_> {
-    RowStep { row, tokens, wanted: Wanted::All(Shape::Full) }
+    RowStep { row, tokens, adapter: None, wanted: Wanted::All(Shape::Full) }
 }
 
 fn ask(batch: &mut Batch, at: u32, token: u32) {

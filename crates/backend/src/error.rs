@@ -1,6 +1,6 @@
 //! What can go wrong below the seam.
 
-use crate::{RowId, Verb};
+use crate::{AdapterId, RowId, Verb};
 
 /// A call that failed and changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +82,17 @@ pub enum BackendError {
     RowsFull {
         /// How many there may be.
         rows: usize,
+    },
+    /// An adapter that does not exist (any more).
+    #[error("adapter {0:?} does not exist")]
+    NoAdapter(AdapterId),
+    /// An adapter or a way of learning that does not fit the model.
+    #[error("{what}")]
+    Adapter {
+        /// What does not fit.
+        what: String,
+        /// What to do.
+        help: String,
     },
     /// A verb that this backend does not have.
     #[error("this backend cannot {0:?}")]

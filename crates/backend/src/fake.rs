@@ -563,7 +563,7 @@ mod tests {
     #[test]
     fn shared_tokens_are_cached_once() {
         let mut session = FakeSession::new(FakeLimits { tokens: 6, ..FakeLimits::default() });
-        let steps = |row, tokens| [RowStep { row, tokens, wanted: Wanted::Nothing }];
+        let steps = |row, tokens| [RowStep { row, tokens, adapter: None, wanted: Wanted::Nothing }];
         let a = session.extend(&steps(RowTo::New, &[1, 2, 3, 4])).unwrap()[0].row;
         let b = session.fork(a).unwrap();
         session.extend(&steps(RowTo::Row(b), &[5])).unwrap();
@@ -582,7 +582,8 @@ mod tests {
     #[test]
     fn rows_are_limited() {
         let mut session = FakeSession::new(FakeLimits { rows: 1, ..FakeLimits::default() });
-        let step = RowStep { row: RowTo::New, tokens: &[1], wanted: Wanted::Nothing };
+        let step =
+            RowStep { row: RowTo::New, tokens: &[1], adapter: None, wanted: Wanted::Nothing };
         assert!(session.extend(&[step, step]).is_err());
         let row = session.extend(&[step]).unwrap()[0].row;
         assert!(session.fork(row).is_err());
@@ -592,7 +593,8 @@ mod tests {
     #[test]
     fn a_failure_that_a_test_asks_for_changes_nothing() {
         let mut session = FakeSession::new(FakeLimits::default());
-        let step = RowStep { row: RowTo::New, tokens: &[1], wanted: Wanted::Nothing };
+        let step =
+            RowStep { row: RowTo::New, tokens: &[1], adapter: None, wanted: Wanted::Nothing };
         session.probe().fail_next();
         assert!(matches!(session.extend(&[step]), Err(BackendError::Engine(_))));
         assert_eq!(session.capacity().tokens, FakeLimits::default().tokens);

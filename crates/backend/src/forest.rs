@@ -3,7 +3,7 @@
 //! A token sees the earlier tokens of its own node and every token of the node's ancestors,
 //! and nothing else. Its position is its depth on that path.
 
-use crate::{BackendError, RowId};
+use crate::{AdapterId, BackendError, RowId};
 
 /// What `score` computes on: a forest and the questions asked at its tokens.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -12,6 +12,9 @@ pub struct Batch {
     pub forest: Forest,
     /// The questions, in any order. Several may stand at one token.
     pub targets: Vec<Target>,
+    /// Each node's row within the update, for random masks that do not depend on how rows are
+    /// spread over batches. Empty where nothing is random.
+    pub rows: Vec<u64>,
 }
 
 /// Token runs that form trees. Parents come before their children.
@@ -21,6 +24,8 @@ pub struct Forest {
     pub tokens: Vec<u32>,
     /// The runs.
     pub nodes: Vec<Node>,
+    /// The adapter that all tokens are computed with; none is the model alone.
+    pub adapter: Option<AdapterId>,
 }
 
 /// A run of tokens below a parent.

@@ -17,6 +17,7 @@
 //!
 //! It deliberately holds no model, no tokenizer, no file format and no configuration of a user.
 
+mod adapter;
 #[cfg(feature = "testing")]
 pub mod contract;
 mod encoding;
@@ -24,15 +25,21 @@ mod error;
 #[cfg(feature = "testing")]
 mod fake;
 mod forest;
+mod learn;
 mod session;
 mod spec;
 mod tensor;
 
+pub use adapter::{AdapterId, AdapterSpec, LoraBias, LoraInit, LoraSpec, TargetModules};
 pub use encoding::Encoding;
 pub use error::BackendError;
 #[cfg(feature = "testing")]
 pub use fake::{FakeBackend, FakeLimits, FakeProbe, FakeSession};
 pub use forest::{Ask, Batch, Forest, Node, Parent, Target};
+pub use learn::{
+    Clip, Learn, LearnSpec, LossSum, OptimizerSpec, ParameterInfo, Part, TensorSink, Trains,
+    UpdateReport,
+};
 pub use session::{
     Answer, Answers, Backend, BackendInfo, Capacity, DeviceId, DeviceInfo, Logits, RowId, RowStep,
     RowTo, Score, Scores, Session, Shape, Verb, Want, Wanted,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{BackendError, Batch, OpenSpec, Precision, Weights};
+use crate::{
+    AdapterId, AdapterSpec, BackendError, Batch, Learn, LearnSpec, OpenSpec, Precision, Weights,
+};
 
 /// A place where models can run: a Burn device, or a plugin.
 #[diagnostic::on_unimplemented(
@@ -59,6 +61,43 @@ pub trait Session: Send {
     /// When the batch is malformed, a token or cached row does not exist, or the context is too
     /// short.
     fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError>;
+
+    /// Adds an adapter: with `weights` as a file has them (named
+    /// `{module}.lora_A.weight` and so on), or newly begun.
+    ///
+    /// # Errors
+    /// When nothing in the model is a target, or a tensor is missing, extra or misshapen.
+    fn add_adapter(
+        &mut self,
+        spec: &AdapterSpec,
+        weights: Option<&dyn Weights>,
+    ) -> Result<AdapterId, BackendError> {
+        let _ = (spec, weights);
+        Err(BackendError::Verb(Verb::Adapt))
+    }
+
+    /// Forgets an adapter. Rows that were cached with it are gone.
+    ///
+    /// # Errors
+    /// When there is no such adapter, or it is the one that learns.
+    fn remove_adapter(&mut self, adapter: AdapterId) -> Result<(), BackendError> {
+        let _ = adapter;
+        Err(BackendError::Verb(Verb::Adapt))
+    }
+
+    /// Begins to learn. What learnt before stops learning and keeps what it has learnt.
+    ///
+    /// # Errors
+    /// When nothing would learn, or the engine lacks what `spec` asks for.
+    fn learn(&mut self, spec: &LearnSpec) -> Result<&mut dyn Learn, BackendError> {
+        let _ = spec;
+        Err(BackendError::Verb(Verb::Learn))
+    }
+
+    /// What [`Self::learn`] began; none before.
+    fn learning(&mut self) -> Option<&mut dyn Learn> {
+        None
+    }
 }
 
 /// What a backend is and has.
@@ -101,6 +140,8 @@ pub enum Verb {
     Fork,
     Truncate,
     Score,
+    Adapt,
+    Learn,
 }
 
 /// A cached row of a session.
@@ -127,6 +168,9 @@ pub struct RowStep<'a> {
     pub row: RowTo,
     /// At least one token.
     pub tokens: &'a [u32],
+    /// The adapter that a new row is computed with; none is the model alone. A row keeps the one
+    /// it began with, and its forks do too.
+    pub adapter: Option<AdapterId>,
     /// What is wanted back.
     pub wanted: Wanted<'a>,
 }

@@ -57,7 +57,7 @@ fn cache(session: &mut dyn Session, tokens: &[u32]) -> Result<Option<RowId>, Err
     let mut row = None;
     for chunk in tokens.chunks(CHUNK) {
         let to = row.map_or(RowTo::New, RowTo::Row);
-        let step = RowStep { row: to, tokens: chunk, wanted: Wanted::Nothing };
+        let step = RowStep { row: to, tokens: chunk, adapter: None, wanted: Wanted::Nothing };
         row = session.extend(&[step])?.first().map(|answer| answer.row);
     }
     Ok(row)
@@ -148,7 +148,7 @@ fn score_forest(
 ) -> Result<usize, Error> {
     let sequences: Vec<&[u32]> = paths.iter().map(|path| path.tokens.as_slice()).collect();
     let planted = plant(&sequences, 1);
-    let mut batch = Batch { forest: planted.forest, targets: Vec::new() };
+    let mut batch = Batch { forest: planted.forest, ..Batch::default() };
     if let Some(row) = cached {
         for node in &mut batch.forest.nodes {
             if node.parent == Parent::Root {

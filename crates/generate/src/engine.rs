@@ -317,6 +317,7 @@ impl Engine {
             steps.push(RowStep {
                 row: it.row.map_or(RowTo::New, RowTo::Row),
                 tokens: &it.job.ids[it.done..it.done + tokens],
+                adapter: None,
                 wanted: if ends { Wanted::Last(it.job.shape()) } else { Wanted::Nothing },
             });
         }

@@ -106,7 +106,12 @@ fn check_greedy(generator: &mut Generator, case: &Greedy, device: &str) {
 fn check_next_token(session: &mut dyn Session, model: &Model, case: &NextToken, device: &str) {
     let encoding = model.vocabulary().tokenizer().encode(case.text.as_str(), false).unwrap();
     assert_eq!(encoding.get_ids(), case.ids, "{}", case.text);
-    let step = RowStep { row: RowTo::New, tokens: &case.ids, wanted: Wanted::Last(Shape::Full) };
+    let step = RowStep {
+        row: RowTo::New,
+        tokens: &case.ids,
+        adapter: None,
+        wanted: Wanted::Last(Shape::Full),
+    };
     let answer = session.extend(&[step]).unwrap().remove(0);
     session.truncate(answer.row, 0).unwrap();
     let fidelio::backend::Logits::Full(logits) = &answer.logits[0] else {

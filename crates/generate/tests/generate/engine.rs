@@ -88,7 +88,7 @@ fn greedy_takes_the_largest_logit_each_time() {
     let mut path = prompt.clone();
     for _ in 0..12 {
         let wanted = Wanted::Last(Shape::Top { k: 1, also: &[] });
-        let step = RowStep { row: RowTo::New, tokens: &path, wanted };
+        let step = RowStep { row: RowTo::New, tokens: &path, adapter: None, wanted };
         let answers = session.extend(&[step]).unwrap();
         let fidelio_backend::Logits::Top { entries, .. } = &answers[0].logits[0] else { panic!() };
         path.push(entries[0].0);

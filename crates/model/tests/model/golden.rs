@@ -34,7 +34,12 @@ fn logits_and_losses_equal_transformers() {
 }
 
 fn check_logits(at: &str, session: &mut dyn Session, case: &Case) {
-    let step = RowStep { row: RowTo::New, tokens: &case.ids, wanted: Wanted::All(Shape::Full) };
+    let step = RowStep {
+        row: RowTo::New,
+        tokens: &case.ids,
+        adapter: None,
+        wanted: Wanted::All(Shape::Full),
+    };
     let answer = session.extend(&[step]).unwrap().remove(0);
     session.truncate(answer.row, 0).unwrap();
     for (&position, expected) in &case.logits {
