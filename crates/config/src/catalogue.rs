@@ -16,7 +16,7 @@ mod top;
 mod trainer;
 mod walk;
 
-pub(crate) use feature::metrics_of;
+pub use feature::{Metric, metrics_of};
 pub use top::RUN_FILE;
 pub(crate) use walk::shorthand;
 pub use walk::{Entry, entries};

@@ -27,6 +27,7 @@ mod confusion;
 mod error;
 mod estimate;
 mod matching;
+mod metric;
 mod perplexity;
 mod probability;
 mod report;
@@ -40,6 +41,7 @@ pub use compare::{
 pub use error::EvalError;
 pub use estimate::{Bootstrap, Estimate};
 pub use matching::{LabelMatcher, MatchKind, MatchRule, Matched};
+pub use metric::{Better, Figure};
 pub use perplexity::{LossSum, perplexity};
 pub use probability::{HitsAtK, ProbabilityStatistics, roc_auc};
 pub use report::{FeatureStatistics, Report};

@@ -68,6 +68,9 @@ pub enum Error {
         /// The columns there are.
         have: Vec<String>,
     },
+    /// The run file forbids what was asked for.
+    #[error("`trainer.skip_all_evaluation: true` says that nothing is measured")]
+    NotMeasured,
     /// Labels cannot be scored under an empty input.
     #[error("`label_score: calibrated` needs the prompt of an empty input, which cannot be made")]
     Neutral {
@@ -123,6 +126,9 @@ impl Error {
                 format!("its columns are {}; `fidelio predict` needs no answers", have.join(", "))
                     .into(),
             ),
+            Self::NotMeasured => {
+                Some("use `fidelio predict`, or set `skip_all_evaluation: false`".into())
+            }
             Self::Neutral { .. } => Some("use `label_score: sum` or `mean`".into()),
             Self::Occupied { .. } => {
                 Some("name another `--output-directory`, or add `--overwrite`".into())

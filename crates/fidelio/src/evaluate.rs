@@ -1,7 +1,7 @@
 //! Answers measured against what was expected.
 
 use fidelio_eval::{
-    Bootstrap, CategoryRows, CategoryStatistics, LossSum, Report, TextRows, TextStatistics,
+    Bootstrap, CategoryRows, CategoryStatistics, Figure, LossSum, Report, TextRows, TextStatistics,
     TokenRows,
 };
 use serde::Serialize;
@@ -19,6 +19,9 @@ const NO_LABEL: &str = "(no label)";
 pub struct Evaluation {
     /// The figures, each with its interval.
     pub report: Report,
+    /// The figure that the run is judged by (`trainer.validation_metric`); none where these rows
+    /// do not define it, such as a ROC curve over rows of one label.
+    pub headline: Option<Figure>,
     /// The answers they are of.
     pub predictions: Predictions,
     /// The expected answers, one per prediction.
@@ -44,7 +47,8 @@ impl Job {
             }
         };
         let usage = predictions.usage;
-        Ok(Evaluation { report, predictions, expected, usage })
+        let headline = report.features[0].figure(&self.plan.validation_metric);
+        Ok(Evaluation { report, headline, predictions, expected, usage })
     }
 
     fn bootstrap(&self) -> Bootstrap {

@@ -83,7 +83,7 @@ impl Job {
     /// As [`Self::prepare`], for a run that is measured: rows need expected answers.
     ///
     /// # Errors
-    /// As there, and [`Error::NoAnswers`].
+    /// As there, and [`Error::NoAnswers`] and [`Error::NotMeasured`].
     pub fn prepare_to_measure(
         machine: &Machine,
         run: &RunFile,
@@ -91,6 +91,9 @@ impl Job {
         data: &DataArgs,
     ) -> Result<Self, Error> {
         let config = run.config();
+        if config.trainer.evaluation().skip_all_evaluation {
+            return Err(Error::NotMeasured);
+        }
         let device = machine.device(&config.device)?;
         let rows = dataset::rows(config, data, true)?;
         let column = config.output().column();
@@ -140,6 +143,12 @@ impl Job {
                 rows: rows.source.len(),
                 notes: rows.notes.iter().map(ToString::to_string).collect(),
             },
+            validation_metric: config
+                .trainer
+                .evaluation()
+                .validation_metric
+                .clone()
+                .unwrap_or_else(|| "loss".into()),
             rows_at_once: match config.trainer.evaluation().eval_batch_size {
                 BatchSize::Rows(rows) => rows.max(1),
                 BatchSize::Auto(_) => ROWS_AT_ONCE,

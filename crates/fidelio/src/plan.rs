@@ -41,6 +41,8 @@ pub struct Plan {
     pub answer: AnswerPlan,
     /// Which rows.
     pub data: DataPlan,
+    /// The metric that the run is judged by.
+    pub validation_metric: String,
     /// Most rows in work at once.
     pub rows_at_once: usize,
     /// Seed of split, row sampling and token sampling.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use fidelio_data::{Format, TableWriter};
+use fidelio_eval::Figure;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -87,15 +88,22 @@ impl Results {
         self.write_json("statistics.json", &evaluation.report)
     }
 
-    /// Writes the run file with every default (`run.yaml`) and, last, `run.json`: the plan and
-    /// what the run took.
+    /// Writes the run file with every default (`run.yaml`) and, last, `run.json`: the plan, what
+    /// the run took, and the figure it is judged by where it was measured.
     ///
     /// # Errors
     /// When a file cannot be written.
-    pub fn finish(&self, run: &RunFile, job: &Job, predictions: &Predictions) -> Result<(), Error> {
+    pub fn finish(
+        &self,
+        run: &RunFile,
+        job: &Job,
+        predictions: &Predictions,
+        headline: Option<&Figure>,
+    ) -> Result<(), Error> {
         self.write("run.yaml", run.document().render().as_bytes())?;
         let manifest = json!({
             "plan": job.plan(),
+            "headline": headline,
             "usage": predictions.usage,
             "complete": !predictions.stopped,
         });

@@ -49,10 +49,11 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     if !args.skip_save_eval_stats {
         results.write_statistics(&evaluation)?;
     }
-    results.finish(&run, &job, predictions)?;
+    results.finish(&run, &job, predictions, evaluation.headline.as_ref())?;
 
     predict::say_usage(ui, &evaluation.usage);
     ui.note(format!("results in {}", results.folder().display()));
+    say_headline(ui, &evaluation, &job);
     ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
     predict::stopped(
         predictions.stopped,
@@ -60,6 +61,17 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         job.plan().data.rows,
         results.folder(),
     )
+}
+
+fn say_headline(ui: &Ui, evaluation: &Evaluation, job: &Job) {
+    let metric = &job.plan().validation_metric;
+    let Some(figure) = &evaluation.headline else {
+        ui.note(format!("`validation_metric: {metric}` is not defined for these rows"));
+        return;
+    };
+    let interval =
+        figure.interval.map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
+    ui.note(format!("{metric} {:.3}{interval}", figure.value));
 }
 
 /// The headline figures by plain names, then everything.
@@ -81,6 +93,7 @@ fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
         }
         None => {}
     }
+    put("headline", json!(evaluation.headline));
     put("tokens_per_second", json!(evaluation.usage.tokens_per_second));
     put("report", json!(evaluation.report));
     put("usage", json!(evaluation.usage));

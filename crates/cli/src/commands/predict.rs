@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         let format = args.results.predictions_format.into();
         Some(results.write_predictions(&job, &predictions, None, format)?)
     };
-    results.finish(&run, &job, &predictions)?;
+    results.finish(&run, &job, &predictions, None)?;
 
     let usage = &predictions.usage;
     say_usage(ui, usage);

@@ -176,7 +176,7 @@ pub(super) static OUTPUT: Union = Union {
             doc: "The generated text itself.",
             status: Status::Built,
             keys: &[
-                &[NAME, OUTPUT_COLUMN, TEXT_PREPROCESSING, TEXT_DECODER, TEXT_METRICS, LOSS_TEXT],
+                &[NAME, OUTPUT_COLUMN, TEXT_PREPROCESSING, TEXT_DECODER, LOSS_TEXT],
                 IDLE_OUTPUT,
                 IDLE_FEATURE,
             ],
@@ -210,40 +210,63 @@ const TEXT_DECODER: Key =
     key("decoder", Type::Union(&decoder::TEXT), EMPTY, "How the answer is read.");
 const LOSS_TEXT: Key = key("loss", Type::Union(&TEXT_LOSS), EMPTY, "What training minimises.")
     .not_built("fine-tuning");
-const METRICS_DOC: &str = "The metrics that are computed; all when absent.";
-const TEXT_METRICS: Key =
-    key("metrics", Type::List(&Type::Choice(TEXT_METRIC), 1), NULL, METRICS_DOC)
-        .differs("not in Ludwig")
-        .only(evaluates, EVALUATES);
 
 fn evaluates(view: &View<'_>, _: &str) -> bool {
     view.broken("trainer") || view.get("trainer.skip_all_evaluation") != Some(&Value::Bool(true))
 }
 const EVALUATES: &str = "`trainer.skip_all_evaluation: false`";
 
-/// Metrics of a text output.
-pub(super) const TEXT_METRIC: &[Choice] = &[
-    built("loss", "Mean cross entropy of the expected answer's tokens; less is better."),
-    built("perplexity", "The exponential of `loss`; less is better."),
-    built("next_token_perplexity", "The same under Ludwig's name for it."),
-    built("token_accuracy", "Share of tokens that are equal."),
-    built("sequence_accuracy", "Share of answers that are equal."),
-    built("bleu", "Overlap of word sequences with the expected answer."),
-    built("rouge", "Overlap of words and their order (ROUGE-1, 2, L)."),
-    built("word_error_rate", "Word edits to the expected answer; less is better."),
-    built("char_error_rate", "Character edits to the expected answer; less is better."),
+/// A metric that a run can be judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Metric {
+    /// Its name, here and in the statistics.
+    pub name: &'static str,
+    /// Whether it is made from probabilities, which only scored labels have.
+    pub probabilities: bool,
+}
+
+const fn metric(name: &'static str) -> Metric {
+    Metric { name, probabilities: false }
+}
+
+const fn of_probabilities(name: &'static str) -> Metric {
+    Metric { name, probabilities: true }
+}
+
+const TEXT_METRICS: &[Metric] = &[
+    metric("loss"),
+    metric("perplexity"),
+    metric("next_token_perplexity"),
+    metric("token_accuracy"),
+    metric("sequence_accuracy"),
+    metric("exact_match"),
+    metric("bleu"),
+    metric("chrf"),
+    metric("rouge"),
+    metric("rouge1"),
+    metric("rouge2"),
+    metric("rougeL"),
+    metric("rougeLsum"),
+    metric("word_error_rate"),
+    metric("char_error_rate"),
 ];
 
-/// Metrics of a category output.
-pub(super) const CATEGORY_METRIC: &[Choice] = &[
-    built("accuracy", "Share of rows with the right label, averaged over classes as in Ludwig."),
-    built("accuracy_micro", "Share of rows with the right label."),
-    built("f1_macro", "F1 averaged over classes."),
-    built("f1_micro", "F1 over all rows."),
-    built("f1_weighted", "F1 averaged over classes by their frequency."),
-    built("hits_at_k", "Share of rows whose label is among the `top_k` likeliest."),
-    built("roc_auc", "Area under the ROC curve, averaged over classes."),
-    built("loss", "Mean cross entropy of the right label; less is better."),
+const CATEGORY_METRICS: &[Metric] = &[
+    metric("accuracy"),
+    metric("accuracy_micro"),
+    metric("accuracy_macro"),
+    metric("balanced_accuracy"),
+    metric("f1_macro"),
+    metric("f1_micro"),
+    metric("f1_weighted"),
+    metric("precision_macro"),
+    metric("precision_weighted"),
+    metric("kappa"),
+    of_probabilities("hits_at_k"),
+    of_probabilities("roc_auc"),
+    of_probabilities("loss"),
+    of_probabilities("brier"),
+    of_probabilities("calibration_error"),
 ];
 
 const TOP_K: Fill = Fill::From {
@@ -261,9 +284,6 @@ const CATEGORY: &[Key] = &[
     key("preprocessing", Type::Section(&LABELS), EMPTY, "Which labels there are."),
     key("decoder", Type::Union(&decoder::CATEGORY), EMPTY, "How the label is found."),
     key("top_k", SIZE, TOP_K, "The k of the metric `hits_at_k`.").only(evaluates, EVALUATES),
-    key("metrics", Type::List(&Type::Choice(CATEGORY_METRIC), 1), NULL, METRICS_DOC)
-        .differs("not in Ludwig")
-        .only(evaluates, EVALUATES),
     key("loss", Type::Union(&CATEGORY_LOSS), EMPTY, "What training minimises.")
         .not_built("fine-tuning"),
     key("calibration", Type::Bool, FALSE, "Calibrates probabilities on validation rows.")
@@ -353,7 +373,7 @@ static CATEGORY_LOSS: Union = Union {
     }],
 };
 
-/// The metrics that a feature of this type has.
-pub(crate) fn metrics_of(output: &str) -> &'static [Choice] {
-    if output == "category" { CATEGORY_METRIC } else { TEXT_METRIC }
+/// The metrics that an output feature of this type has.
+pub fn metrics_of(output: &str) -> &'static [Metric] {
+    if output == "category" { CATEGORY_METRICS } else { TEXT_METRICS }
 }

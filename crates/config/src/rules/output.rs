@@ -151,16 +151,14 @@ impl Rules<'_> {
             self.found.push(problem);
             return;
         }
-        let list_path = "output_features.0.metrics";
-        if let Some(list) = self.view.written(list_path).and_then(Value::as_array)
-            && field != "combined"
-            && !list.contains(&Value::from(metric))
-        {
-            let message = format!("the headline metric `{metric}` is not among those computed");
+        let needs = metrics_of(kind).iter().any(|it| it.name == metric && it.probabilities);
+        let choose = "output_features.0.decoder.choose";
+        if needs && self.view.text(choose) == Some("generate") {
+            let message = format!("`{metric}` is made from probabilities, and none are computed");
             let problem = self
                 .at(Kind::Contradiction, path, message)
-                .hint("add it to `metrics`, or choose one of them");
-            let problem = self.also(problem, list_path, "those computed");
+                .hint("set `choose: score`, or choose `accuracy` or `f1_macro`");
+            let problem = self.also(problem, choose, "labels are found in generated text");
             self.found.push(problem);
         }
     }

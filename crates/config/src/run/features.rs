@@ -80,14 +80,6 @@ impl OutputFeature {
             Self::Category(it) => &it.column,
         }
     }
-
-    /// The metrics that were asked for; none means all.
-    pub fn metrics(&self) -> Option<&[String]> {
-        match self {
-            Self::Text(it) => it.metrics.as_deref(),
-            Self::Category(it) => it.metrics.as_deref(),
-        }
-    }
 }
 
 /// A text output.
@@ -102,8 +94,6 @@ pub struct TextOutput {
     pub preprocessing: TextCells,
     /// How the answer is read.
     pub decoder: TextDecoder,
-    /// The metrics that are computed; all when none.
-    pub metrics: Option<Vec<String>>,
 }
 
 /// How a text answer is read.
@@ -129,8 +119,6 @@ pub struct CategoryOutput {
     pub decoder: CategoryDecoder,
     /// The k of `hits_at_k`.
     pub top_k: Option<usize>,
-    /// The metrics that are computed; all when none.
-    pub metrics: Option<Vec<String>>,
 }
 
 /// Which labels there are.

@@ -108,7 +108,9 @@ fn a_classification_is_measured_and_its_results_are_written() {
     let file =
         results.write_predictions(&job, &evaluation.predictions, expected, Format::Csv).unwrap();
     results.write_statistics(&evaluation).unwrap();
-    results.finish(&case.run, &job, &evaluation.predictions).unwrap();
+    let headline = evaluation.headline.unwrap();
+    assert_eq!((headline.metric.as_str(), headline.value), ("accuracy", right as f64 / 4.0));
+    results.finish(&case.run, &job, &evaluation.predictions, Some(&headline)).unwrap();
     let text = std::fs::read_to_string(file).unwrap();
     assert!(
         text.starts_with(
@@ -120,6 +122,69 @@ fn a_classification_is_measured_and_its_results_are_written() {
     assert_eq!(text.lines().count(), 5);
     for name in ["statistics.json", "run.yaml", "run.json"] {
         assert!(results.folder().join(name).exists(), "{name}");
+    }
+}
+
+#[test]
+fn the_validation_metric_names_the_headline_and_its_absence_is_no_failure() {
+    let test = "the_validation_metric_names_the_headline_and_its_absence_is_no_failure";
+    let headline = |table: &str, metric: &str| {
+        let metric = format!("trainer.validation_metric={metric}");
+        let case = case(test, CLASSIFY, table, &[&metric])?;
+        let mut job =
+            Job::prepare_to_measure(&machine(), &case.run, case.model, &case.data).unwrap();
+        let evaluation = job.evaluate(&mut Silent).unwrap();
+        Some((evaluation.headline, serde_json::to_value(evaluation.report).unwrap()))
+    };
+    let Some((figure, report)) = headline(REVIEWS, "f1_macro") else { return };
+    let value = report.pointer("/label/f1_macro/value").unwrap().as_f64();
+    assert_eq!(figure.map(|figure| figure.value), value);
+    let one_label = "text,label\nA fine film.,positive\n";
+    assert_eq!(headline(one_label, "roc_auc").unwrap().0, None);
+}
+
+#[test]
+fn a_run_file_that_skips_evaluation_is_not_measured() {
+    let test = "a_run_file_that_skips_evaluation_is_not_measured";
+    let skip = ["trainer.skip_all_evaluation=true"];
+    let Some(measured) = case(test, CLASSIFY, REVIEWS, &skip) else { return };
+    let job = Job::prepare_to_measure(&machine(), &measured.run, measured.model, &measured.data);
+    assert!(matches!(job, Err(fidelio::Error::NotMeasured)));
+    let predicted = case(test, CLASSIFY, REVIEWS, &skip).unwrap();
+    Job::prepare(&machine(), &predicted.run, predicted.model, &predicted.data).unwrap();
+}
+
+#[test]
+fn every_metric_that_a_run_file_may_name_is_measured() {
+    use fidelio::{
+        config::catalogue::metrics_of,
+        eval::{
+            Bootstrap, CategoryRows, CategoryStatistics, FeatureStatistics, LossSum, TextRows,
+            TextStatistics, TokenRows,
+        },
+    };
+    let labels = ["a", "b", "c"].map(String::from);
+    let rows = CategoryRows {
+        probabilities: Some(&[0.5, 0.3, 0.2, 0.1, 0.6, 0.3]),
+        top_k: 2,
+        ..CategoryRows::new(&labels, &[0, 1], &[0, 1])
+    };
+    let category = CategoryStatistics::measure(&rows, &Bootstrap::none()).unwrap();
+    let text = ["a b", "c"].map(String::from);
+    let losses = [LossSum { sum: 1.0, weight: 2.0 }, LossSum { sum: 1.0, weight: 1.0 }];
+    let ids = [vec![1, 2], vec![3]];
+    let rows = TextRows {
+        tokens: Some(TokenRows { predictions: &ids, references: &ids }),
+        losses: Some(&losses),
+        ..TextRows::new(&text, &text)
+    };
+    let text = TextStatistics::measure(&rows, &Bootstrap::none()).unwrap();
+    let kinds: [(&str, FeatureStatistics); 2] =
+        [("category", category.into()), ("text", text.into())];
+    for (kind, statistics) in kinds {
+        for metric in metrics_of(kind) {
+            assert!(statistics.figure(metric.name).is_some(), "{kind} has no {}", metric.name);
+        }
     }
 }
 
