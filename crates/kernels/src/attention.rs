@@ -2,8 +2,10 @@
 //!
 //! A few queries meet a few keys at a time; no row of scores is ever kept whole.
 
+mod backward;
 mod online;
 
+pub use backward::{AttentionGradients, attention_backward};
 use rayon::prelude::*;
 
 use crate::{

@@ -16,7 +16,7 @@
 //! assert_eq!(out, [12.0, 34.0]);
 //! ```
 //!
-//! It deliberately knows no tensor type, no model, and no gradient. Sizes that do not fit together
+//! It deliberately knows no tensor type and no model. Sizes that do not fit together
 //! are the caller's mistakes and panic; what a stranger wrote is to be checked before it comes here.
 
 #![expect(
@@ -41,12 +41,12 @@ mod scores;
 #[cfg(test)]
 mod random;
 
-pub use activation::silu_mul;
-pub use attention::{Heads, Run, Sees, Span, attention};
+pub use activation::{silu_mul, silu_mul_backward};
+pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, attention_backward};
 pub use dequantize::dequantize;
 pub use format::{Format, Matrix};
 pub use linear::{embed, linear};
-pub use norm::rms_norm;
+pub use norm::{rms_norm, rms_norm_backward};
 pub use rotary::rotary;
 pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};
 pub use simd::active_path;

@@ -57,6 +57,91 @@ impl Kernel for RmsNorm<'_> {
     }
 }
 
+/// The gradients of [`rms_norm`], given that of its result: into `g_x`, and added to `g_weight`.
+///
+/// # Panics
+/// When the sizes do not fit.
+pub fn rms_norm_backward(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    g_out: &[f32],
+    g_x: &mut [f32],
+    g_weight: &mut [f32],
+) {
+    rms_norm_backward_on(Path::active(), x, weight, eps, g_out, g_x, g_weight);
+}
+
+pub(crate) fn rms_norm_backward_on(
+    path: Path,
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    g_out: &[f32],
+    g_x: &mut [f32],
+    g_weight: &mut [f32],
+) {
+    assert_eq!(x.len(), g_x.len(), "x and its gradient");
+    assert_eq!(x.len(), g_out.len(), "x and the gradient of out");
+    assert_eq!(weight.len(), g_weight.len(), "weight and its gradient");
+    if x.is_empty() {
+        return;
+    }
+    assert!(x.len().is_multiple_of(weight.len()), "x is not rows of {}", weight.len());
+    let piece = PIECE_ROWS * weight.len();
+    let pieces = g_x.par_chunks_mut(piece).zip(x.par_chunks(piece)).zip(g_out.par_chunks(piece));
+    // Each piece's sum by itself, then all in order: the same result on any number of threads.
+    let sums: Vec<Vec<f32>> = pieces
+        .map(|((g_x, x), g_out)| {
+            let mut g_weight = vec![0.0; weight.len()];
+            path.run(RmsNormBackward { x, weight, eps, g_out, g_x, g_weight: &mut g_weight });
+            g_weight
+        })
+        .collect();
+    for sum in sums {
+        for (total, sum) in g_weight.iter_mut().zip(sum) {
+            *total += sum;
+        }
+    }
+}
+
+/// Rows that one task of the gradient takes.
+const PIECE_ROWS: usize = 64;
+
+struct RmsNormBackward<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    eps: f32,
+    g_out: &'a [f32],
+    g_x: &'a mut [f32],
+    g_weight: &'a mut [f32],
+}
+
+impl Kernel for RmsNormBackward<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let width = self.weight.len();
+        let mut slope = vec![0.0; width]; // g_out · weight
+        let rows = self.x.chunks_exact(width).zip(self.g_out.chunks_exact(width));
+        for ((x, g_out), g_x) in rows.zip(self.g_x.chunks_exact_mut(width)) {
+            for ((slope, &g), &weight) in slope.iter_mut().zip(g_out).zip(self.weight) {
+                *slope = g * weight;
+            }
+            let [[squares, along]] = dots(s, [x], [x, &slope]);
+            let scale = 1.0 / (squares / width as f32 + self.eps).sqrt();
+            let back = along * scale * scale * scale / width as f32;
+            for ((g_x, &x), &slope) in g_x.iter_mut().zip(x).zip(&slope) {
+                *g_x = slope * scale - x * back;
+            }
+            for ((sum, &x), &g) in self.g_weight.iter_mut().zip(x).zip(g_out) {
+                *sum += g * (x * scale);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,6 +173,26 @@ mod tests {
         let expected = [0.529_812_8, -0.529_812_8, 3.178_877, -0.264_906_4];
         for (out, expected) in out.iter().zip(expected) {
             assert!((out - expected).abs() < 1e-6, "{out} {expected}");
+        }
+    }
+
+    /// Values of `torch.autograd` on the same numbers.
+    const X: [f32; 4] = [0.097_597_12, -0.062_741_03, 0.027_884_94, -0.613_467_5];
+    const WEIGHT: [f32; 4] = [0.158_943_86, 0.741_738, 0.317_887_72, 0.291_397_08];
+
+    #[test]
+    fn the_gradient_agrees_with_torch() {
+        let (x, weight) = ([1.0, -2.0, 3.0, 0.5], [1.0, 0.5, 2.0, -1.0]);
+        for path in Path::all() {
+            let (mut g_x, mut g_weight) = ([0.0; 4], [1.0; 4]);
+            let g_out = [0.3, -0.7, 0.2, 1.1];
+            rms_norm_backward_on(path, &x, &weight, 1e-6, &g_out, &mut g_x, &mut g_weight);
+            for (g, expected) in g_x.iter().zip(X) {
+                assert!((g - expected).abs() < 1e-6, "{g} {expected}");
+            }
+            for (g, expected) in g_weight.iter().zip(WEIGHT) {
+                assert!((g - 1.0 - expected).abs() < 1e-6, "{g} {expected}");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The softmax that needs no second look: scores, weights and results of a few keys at a time.
 
-use super::{KEYS, Operands, Task};
+use super::{Heads, KEYS, Operands, Run, Task};
 use crate::{
     activation::exp,
     simd::{Kernel, Simd, dots},
@@ -14,7 +14,7 @@ pub(super) struct Attend<'a, 'o> {
 }
 
 /// The queries of one head of keys: `tokens · group` of them, token by token.
-struct Queries<'a> {
+pub(super) struct Queries<'a> {
     data: &'a [f32],
     /// From one token to the next, in `data`.
     stride: usize,
@@ -24,21 +24,67 @@ struct Queries<'a> {
 
 /// Up to [`KEYS`] neighbouring keys or values of one head.
 #[derive(Clone, Copy)]
-struct Keys<'a> {
+pub(super) struct Keys<'a> {
     data: &'a [f32],
     stride: usize,
     dim: usize,
     count: usize,
 }
 
-/// Which keys of a block each query sees.
-struct Visible {
-    /// Path index of the block's first key.
-    start: usize,
+/// Neighbouring keys that some tokens of a run meet together.
+pub(super) struct Block {
+    /// Whether they are slots of the cache.
+    pub(super) past: bool,
+    /// The first of them.
+    pub(super) at: usize,
+    pub(super) count: usize,
+    /// Path index of the first of them.
+    path: usize,
     /// Path index of the first token.
     first: usize,
     window: usize,
-    count: usize,
+}
+
+impl Operands<'_> {
+    /// The keys that `tokens` tokens of a run see, from its token `first` on.
+    pub(super) fn blocks<'a>(
+        &'a self,
+        run: &Run,
+        first: usize,
+        tokens: usize,
+    ) -> impl Iterator<Item = Block> + use<'a> {
+        let before = self.sees.span_keys(run);
+        let window = self.sees.window.map_or(usize::MAX, |w| w as usize);
+        // Keys on the path: those of the spans, then the run's own up to the last token here.
+        let end = before + first + tokens;
+        let begin = (before + first + 1).saturating_sub(window);
+        let own = [(false, run.first as usize, first + tokens)];
+        let spans = self.sees.spans_of(run).iter();
+        let spans = spans.map(|span| (span.past, span.start as usize, span.len as usize));
+        let mut path = 0; // index of the span's first key
+        spans.chain(own).flat_map(move |(past, start, len)| {
+            let from = path;
+            path += len;
+            // Blocks are cut at the same places whichever tokens look at them.
+            (0..len).step_by(KEYS).filter_map(move |at| {
+                let count = KEYS.min(len - at);
+                let path = from + at;
+                let seen = path < end && path + count > begin;
+                let block =
+                    Block { past, at: start + at, count, path, first: before + first, window };
+                seen.then_some(block)
+            })
+        })
+    }
+
+    /// The keys and values of a block, of one head.
+    #[inline(always)]
+    pub(super) fn keys(&self, block: &Block, head: usize) -> [Keys<'_>; 2] {
+        let (k, v) = if block.past { (self.past_k, self.past_v) } else { (self.k, self.v) };
+        let (stride, dim) = (self.heads.key_value * self.heads.dim, self.heads.dim);
+        let skip = block.at * stride + head * dim;
+        [k, v].map(|data| Keys { data: &data[skip..], stride, dim, count: block.count })
+    }
 }
 
 impl Kernel for Attend<'_, '_> {
@@ -54,60 +100,28 @@ impl Kernel for Attend<'_, '_> {
         let (largest, sums) = scratch.split_at_mut(queries);
 
         let from = task.run.first as usize + task.first;
-        let before = operands.sees.span_keys(&task.run);
-        let window = operands.sees.window.map_or(usize::MAX, |w| w as usize);
-        // Keys on the path: those of the spans, then the run's own up to the last token here.
-        let end = before + task.first + task.tokens;
-        let begin = (before + task.first + 1).saturating_sub(window);
         let out_stride = if task.heads.len() == 1 { group * dim } else { heads.query * dim };
 
         task.out.fill(0.0);
         for head in task.heads.clone() {
-            let q = Queries {
-                data: &operands.q[(from * heads.query + head * group) * dim..],
-                stride: heads.query * dim,
-                group,
-                dim,
-            };
+            let q = Queries::of(operands.q, from, head, heads);
             let out = &mut task.out[(head - task.heads.start) * group * dim..];
             largest.fill(f32::NEG_INFINITY);
             sums.fill(0.0);
-            let own = [(false, task.run.first as usize, task.first + task.tokens)];
-            let spans = operands.sees.spans_of(&task.run).iter();
-            let spans = spans.map(|span| (span.past, span.start as usize, span.len as usize));
-            let mut path = 0; // index of the span's first key
-            for (past, start, len) in spans.chain(own) {
-                let (k, v) = if past {
-                    (operands.past_k, operands.past_v)
-                } else {
-                    (operands.k, operands.v)
-                };
-                // Blocks are cut at the same places whichever tokens look at them.
-                for at in (0..len).step_by(KEYS) {
-                    let count = KEYS.min(len - at);
-                    if path + at >= end || path + at + count <= begin {
-                        continue;
-                    }
-                    let stride = heads.key_value * dim;
-                    let skip = (start + at) * stride + head * dim;
-                    let keys = Keys { data: &k[skip..], stride, dim, count };
-                    let values = Keys { data: &v[skip..], stride, dim, count };
-                    let visible =
-                        Visible { start: path + at, first: before + task.first, window, count };
-                    score(s, &q, queries, keys, scores);
-                    for i in 0..queries {
-                        let seen = visible.to(i / group);
-                        let scores = &mut scores[i * KEYS..][..KEYS];
-                        let (largest, sum) = (&mut largest[i], &mut sums[i]);
-                        if let Some(factor) = weigh(scores, seen, operands.scale, largest, sum) {
-                            for out in row(out, i, group, out_stride, dim) {
-                                *out *= factor;
-                            }
+            for block in operands.blocks(&task.run, task.first, task.tokens) {
+                let [keys, values] = operands.keys(&block, head);
+                score(s, &q, queries, keys, scores);
+                for i in 0..queries {
+                    let seen = block.seen_by(i / group);
+                    let scores = &mut scores[i * KEYS..][..KEYS];
+                    let (largest, sum) = (&mut largest[i], &mut sums[i]);
+                    if let Some(factor) = weigh(scores, seen, operands.scale, largest, sum) {
+                        for out in row(out, i, group, out_stride, dim) {
+                            *out *= factor;
                         }
                     }
-                    gather(s, scores, queries, values, out, group, out_stride);
                 }
-                path += len;
+                gather(s, scores, queries, values, out, group, out_stride);
             }
             for (i, sum) in sums.iter().enumerate() {
                 let share = 1.0 / sum;
@@ -119,20 +133,35 @@ impl Kernel for Attend<'_, '_> {
     }
 }
 
-impl Visible {
+impl Block {
     /// The block's keys that a token sees.
     #[inline(always)]
-    fn to(&self, token: usize) -> std::ops::Range<usize> {
+    pub(super) fn seen_by(&self, token: usize) -> std::ops::Range<usize> {
         let end = self.first + token + 1;
         let begin = end.saturating_sub(self.window);
-        let clip = |path: usize| path.saturating_sub(self.start).min(self.count);
+        let clip = |path: usize| path.saturating_sub(self.path).min(self.count);
         clip(begin)..clip(end)
     }
 }
 
 impl<'a> Queries<'a> {
+    /// The queries of a key head, from a token on, in `[t, query, dim]`.
     #[inline(always)]
-    fn get<const N: usize>(&self, first: usize) -> [&'a [f32]; N] {
+    pub(super) fn of(data: &'a [f32], token: usize, head: usize, heads: Heads) -> Self {
+        let (group, dim) = (heads.query / heads.key_value, heads.dim);
+        let skip = (token * heads.query + head * group) * dim;
+        Self { data: &data[skip..], stride: heads.query * dim, group, dim }
+    }
+
+    /// One head of each token's.
+    #[inline(always)]
+    pub(super) fn head(&self, head: usize, tokens: usize) -> Keys<'a> {
+        let data = &self.data[head * self.dim..];
+        Keys { data, stride: self.stride, dim: self.dim, count: tokens }
+    }
+
+    #[inline(always)]
+    pub(super) fn get<const N: usize>(&self, first: usize) -> [&'a [f32]; N] {
         let mut rows: [&[f32]; N] = [&[]; N];
         for (i, row) in rows.iter_mut().enumerate() {
             let (token, head) = ((first + i) / self.group, (first + i) % self.group);
@@ -154,13 +183,25 @@ impl<'a> Keys<'a> {
 }
 
 #[inline(always)]
-fn row(out: &mut [f32], i: usize, group: usize, stride: usize, dim: usize) -> &mut [f32] {
+pub(super) fn row(
+    out: &mut [f32],
+    i: usize,
+    group: usize,
+    stride: usize,
+    dim: usize,
+) -> &mut [f32] {
     &mut out[i / group * stride + i % group * dim..][..dim]
 }
 
 /// All queries times all keys of the block, into rows of [`KEYS`].
 #[inline(always)]
-fn score<S: Simd>(s: S, q: &Queries<'_>, queries: usize, keys: Keys<'_>, scores: &mut [f32]) {
+pub(super) fn score<S: Simd>(
+    s: S,
+    q: &Queries<'_>,
+    queries: usize,
+    keys: Keys<'_>,
+    scores: &mut [f32],
+) {
     let mut i = 0;
     while i + 4 <= queries {
         band::<S, 4, 3>(s, q.get(i), keys, &mut scores[i * KEYS..]);
@@ -202,7 +243,7 @@ fn put<const R: usize, const C: usize>(dots: [[f32; C]; R], j: usize, scores: &m
 /// Turns a query's scores into weights relative to the largest so far, 0 where it does not see.
 /// Returns what earlier results are to be multiplied with, if there is a new largest.
 #[inline(always)]
-fn weigh(
+pub(super) fn weigh(
     scores: &mut [f32],
     seen: std::ops::Range<usize>,
     scale: f32,
@@ -239,7 +280,7 @@ fn weigh(
 
 /// Adds the weighted values of a block to each query's result.
 #[inline(always)]
-fn gather<S: Simd>(
+pub(super) fn gather<S: Simd>(
     s: S,
     weights: &[f32],
     queries: usize,
@@ -250,33 +291,39 @@ fn gather<S: Simd>(
 ) {
     for i in 0..queries {
         let weights = &weights[i * KEYS..][..values.count];
-        let (out, tail) = S::chunks_mut(row(out, i, group, stride, values.dim));
-        let (eights, rest) = out.as_chunks_mut::<8>();
-        let (fours, ones) = rest.as_chunks_mut::<4>();
-        let mut at = 0;
-        for out in eights {
-            gather_columns(s, weights, values, &mut at, out);
-        }
-        for out in fours {
-            gather_columns(s, weights, values, &mut at, out);
-        }
-        for out in ones {
-            gather_columns(s, weights, values, &mut at, std::array::from_mut(out));
-        }
-        for (c, out) in tail.iter_mut().enumerate() {
-            for (j, &weight) in weights.iter().enumerate() {
-                *out += weight * values.data[j * values.stride + at + c];
-            }
+        add_weighted(s, weights, values, row(out, i, group, stride, values.dim));
+    }
+}
+
+/// Adds weighted rows to one row.
+#[inline(always)]
+pub(super) fn add_weighted<S: Simd>(s: S, weights: &[f32], rows: Keys<'_>, out: &mut [f32]) {
+    let (out, tail) = S::chunks_mut(out);
+    let (eights, rest) = out.as_chunks_mut::<8>();
+    let (fours, ones) = rest.as_chunks_mut::<4>();
+    let mut at = 0;
+    for out in eights {
+        add_columns(s, weights, rows, &mut at, out);
+    }
+    for out in fours {
+        add_columns(s, weights, rows, &mut at, out);
+    }
+    for out in ones {
+        add_columns(s, weights, rows, &mut at, std::array::from_mut(out));
+    }
+    for (c, out) in tail.iter_mut().enumerate() {
+        for (j, &weight) in weights.iter().enumerate() {
+            *out += weight * rows.data[j * rows.stride + at + c];
         }
     }
 }
 
 /// The same for `N` registers of columns, which begin at `at`; moves `at` behind them.
 #[inline(always)]
-fn gather_columns<S: Simd, const N: usize>(
+fn add_columns<S: Simd, const N: usize>(
     s: S,
     weights: &[f32],
-    values: Keys<'_>,
+    rows: Keys<'_>,
     at: &mut usize,
     out: &mut [S::Chunk; N],
 ) {
@@ -286,9 +333,9 @@ fn gather_columns<S: Simd, const N: usize>(
     }
     for (j, &weight) in weights.iter().enumerate() {
         let weight = s.splat(weight);
-        let value = S::chunks(&values.data[j * values.stride + *at..][..N * S::LANES]).0;
+        let row = S::chunks(&rows.data[j * rows.stride + *at..][..N * S::LANES]).0;
         for n in 0..N {
-            acc[n] = s.fma(weight, s.load(&value[n]), acc[n]);
+            acc[n] = s.fma(weight, s.load(&row[n]), acc[n]);
         }
     }
     for n in 0..N {

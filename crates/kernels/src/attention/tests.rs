@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Heads, Operands, Run, Sees, Span, attention_on};
+use super::{
+    AttentionGradients, Heads, Operands, Run, Sees, Span, attention_on,
+    backward::attention_backward_on,
+};
 use crate::{random::Random, simd::Path};
 
 /// Operands of a random forest over a random cache.
@@ -77,6 +80,11 @@ impl Case {
     }
 
     fn naive(&self) -> Vec<f64> {
+        self.naive_of(&[&self.q, &self.k, &self.v].map(|x| wide(x)))
+    }
+
+    fn naive_of(&self, [all_q, all_k, all_v]: &[Vec<f64>; 3]) -> Vec<f64> {
+        let (past_k, past_v) = (wide(&self.past_k), wide(&self.past_v));
         let Heads { query, key_value, dim } = self.heads;
         let mut out = Vec::new();
         for run in &self.runs {
@@ -90,16 +98,13 @@ impl Case {
                 let seen = &seen[seen.len() - window..];
                 for head in 0..query {
                     let q = ((run.first + token) as usize * query + head) * dim;
-                    let q = &self.q[q..][..dim];
+                    let q = &all_q[q..][..dim];
                     let at = |&(past, at): &(bool, u32)| {
                         let start = (at as usize * key_value + head / (query / key_value)) * dim;
-                        let (k, v) =
-                            if past { (&self.past_k, &self.past_v) } else { (&self.k, &self.v) };
+                        let (k, v) = if past { (&past_k, &past_v) } else { (all_k, all_v) };
                         (&k[start..][..dim], &v[start..][..dim])
                     };
-                    let dot = |k: &[f32]| -> f64 {
-                        q.iter().zip(k).map(|(&q, &k)| f64::from(q) * f64::from(k)).sum()
-                    };
+                    let dot = |k: &[f64]| -> f64 { q.iter().zip(k).map(|(q, k)| q * k).sum() };
                     let scores: Vec<f64> =
                         seen.iter().map(|s| dot(at(s).0) * f64::from(self.scale)).collect();
                     let max = scores.iter().copied().fold(f64::MIN, f64::max);
@@ -107,12 +112,52 @@ impl Case {
                     let total: f64 = weights.iter().sum();
                     out.extend((0..dim).map(|c| {
                         let parts = seen.iter().zip(&weights);
-                        parts.map(|(s, w)| w / total * f64::from(at(s).1[c])).sum::<f64>()
+                        parts.map(|(s, w)| w / total * at(s).1[c]).sum::<f64>()
                     }));
                 }
             }
         }
         out
+    }
+
+    /// The slope along a random direction of each operand, against central differences in `f64`.
+    fn check_gradients(&self, seed: u64) {
+        let mut random = Random(seed);
+        let g_out = random.numbers(self.q.len());
+        let inputs = [&self.q, &self.k, &self.v].map(|x| wide(x));
+        let directions = [&self.q, &self.k, &self.v].map(|x| wide(&random.numbers(x.len())));
+        let moved = |operand: usize, step: f64| -> f64 {
+            let mut moved = inputs.clone();
+            for (x, direction) in moved[operand].iter_mut().zip(&directions[operand]) {
+                *x += step * direction;
+            }
+            self.naive_of(&moved).iter().zip(&g_out).map(|(o, &g)| o * f64::from(g)).sum()
+        };
+        let slopes = [0, 1, 2].map(|operand| (moved(operand, 1e-5) - moved(operand, -1e-5)) / 2e-5);
+        for path in Path::all() {
+            let out = self.attend(path);
+            let [mut q, mut k, mut v] =
+                [&self.q, &self.k, &self.v].map(|x| vec![f32::NAN; x.len()]);
+            let gradients = AttentionGradients { q: &mut q, k: &mut k, v: &mut v };
+            let Self { runs, spans, window, heads, scale, .. } = self;
+            let operands = Operands {
+                q: &self.q,
+                k: &self.k,
+                v: &self.v,
+                past_k: &self.past_k,
+                past_v: &self.past_v,
+                sees: Sees { runs, spans, window: *window },
+                heads: *heads,
+                scale: *scale,
+            };
+            attention_backward_on(path, &operands, &out, &g_out, gradients);
+            for ((gradient, direction), slope) in [q, k, v].iter().zip(&directions).zip(slopes) {
+                let along: f64 =
+                    gradient.iter().zip(direction).map(|(&g, d)| f64::from(g) * d).sum();
+                let size: f64 = gradient.iter().map(|&g| f64::from(g).powi(2)).sum();
+                assert!((along - slope).abs() < 1e-4 * (1.0 + size.sqrt()), "{along} {slope}");
+            }
+        }
     }
 
     fn check(&self) {
@@ -194,4 +239,26 @@ fn a_span_beyond_the_cache_is_refused() {
     case.spans = vec![Span { past: true, start: 150, len: 1 }];
     case.runs[0].spans = 0..1;
     case.attend(Path::active());
+}
+
+fn wide(x: &[f32]) -> Vec<f64> {
+    x.iter().map(|&x| f64::from(x)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn gradients_are_slopes(
+        seed in any::<u64>(),
+        group in 1_usize..4,
+        key_value in 1_usize..4,
+        dim in 1_usize..70,
+        runs in 1_usize..7,
+        longest in prop::sample::select(vec![1_usize, 5, 90]),
+        window in prop::option::of(1_u32..40),
+    ) {
+        let heads = Heads { query: group * key_value, key_value, dim };
+        Case::random(seed, heads, runs, longest, window).check_gradients(seed);
+    }
 }
