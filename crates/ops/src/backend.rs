@@ -39,11 +39,14 @@ pub struct Sees {
 /// Burn's backend, with what language models need besides.
 ///
 /// A stored matrix travels as its raw bytes (`u8`, `[bytes]`), so that a quantised weight takes
-/// the memory of its file and no more.
+/// the memory of its file and no more. Each operation that a gradient goes through has a
+/// `_backward` beside it, which takes the operands and the gradient of the result; `Autodiff` calls
+/// it, so that what a backward pass keeps and computes is decided here.
 #[backend_extension(
     Flex: cfg(feature = "flex"),
     NdArray: cfg(feature = "ndarray"),
-    Cube: cfg(any(feature = "wgpu", feature = "cuda"))
+    Cube: cfg(any(feature = "wgpu", feature = "cuda")),
+    Autodiff
 )]
 pub trait LlmBackend: Backend {
     /// `x · wᵀ`: `[n, cols]` to `[n, rows]`.
@@ -55,6 +58,27 @@ pub trait LlmBackend: Backend {
         plain::linear_stored::<Self>(x, w, matrix)
     }
 
+    /// The gradient of [`Self::linear_stored`] for `x`, given that of its result: `g · w`. The
+    /// stored matrix is constant.
+    fn linear_stored_backward(
+        g: FloatTensor<Self>,
+        w: IntTensor<Self>,
+        matrix: StoredMatrix,
+    ) -> FloatTensor<Self> {
+        plain::linear_stored_backward::<Self>(g, w, matrix)
+    }
+
+    /// What an adapter adds to a linear layer (arXiv 2106.09685): `scale · (x · aᵀ) · bᵀ`, with `x`
+    /// `[n, in]`, `a` `[r, in]`, `b` `[out, r]`. The product of `b` and `a` is never made.
+    fn low_rank(
+        x: FloatTensor<Self>,
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        scale: f32,
+    ) -> FloatTensor<Self> {
+        plain::low_rank::<Self>(x, a, b, scale)
+    }
+
     /// Rows of a stored table: `[ids, cols]`.
     fn embed_stored(w: IntTensor<Self>, ids: Vec<u32>, matrix: StoredMatrix) -> FloatTensor<Self> {
         plain::embed_stored::<Self>(w, &ids, matrix)
@@ -63,6 +87,16 @@ pub trait LlmBackend: Backend {
     /// Each row divided by its root mean square, times `weight` (arXiv 1910.07467): `[n, c]`.
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f64) -> FloatTensor<Self> {
         plain::rms_norm::<Self>(x, weight, eps)
+    }
+
+    /// The gradients of [`Self::rms_norm`] for `x` and `weight`.
+    fn rms_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::rms_norm_backward::<Self>(x, weight, g, eps)
     }
 
     /// Rotary position embedding (arXiv 2104.09864) in the rotate-half layout:
@@ -80,6 +114,15 @@ pub trait LlmBackend: Backend {
         plain::gated_silu::<Self>(gate, up)
     }
 
+    /// The gradients of [`Self::gated_silu`] for `gate` and `up`.
+    fn gated_silu_backward(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        plain::gated_silu_backward::<Self>(gate, up, g)
+    }
+
     /// Grouped attention over a forest and a cache.
     /// `q` `[t, hq, d]`, `k` and `v` `[t, hk, d]`, `past_k` and `past_v` `[slots, hk, d]`; gives
     /// `[t, hq, d]`. The softmax is taken over `scale · q·k` of what `sees` lets through.
@@ -93,6 +136,23 @@ pub trait LlmBackend: Backend {
         scale: f32,
     ) -> FloatTensor<Self> {
         plain::attention::<Self>(q, k, v, past_k, past_v, &sees, scale)
+    }
+
+    /// The gradients of [`Self::forest_attention`] for `q`, `k` and `v`, given its result `out` and
+    /// that result's gradient `g`. Scores are computed anew; the cache is constant.
+    #[allow(clippy::too_many_arguments, reason = "the operands, the result and its gradient")]
+    fn forest_attention_backward(
+        q: FloatTensor<Self>,
+        k: FloatTensor<Self>,
+        v: FloatTensor<Self>,
+        past_k: FloatTensor<Self>,
+        past_v: FloatTensor<Self>,
+        out: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        sees: Sees,
+        scale: f32,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        plain::attention_backward::<Self>(q, [k, v], [past_k, past_v], out, g, &sees, scale)
     }
 
     /// Writes `rows` `[n, hk, d]` into the cache `pool` `[slots, hk, d]` at `slots`.

@@ -72,6 +72,25 @@ pub(crate) fn rms_norm<B: Host>(
     make::<B, 2>(out, [n, c], x.device())
 }
 
+pub(crate) fn rms_norm_backward<B: Host>(
+    x: &FloatTensor<B>,
+    weight: &FloatTensor<B>,
+    g: &FloatTensor<B>,
+    eps: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let [n, c] = x.shape().dims();
+    let (mut g_x, mut g_weight) = (vec![0.0; n * c], vec![0.0; c]);
+    kernels::rms_norm_backward(
+        &B::floats(x),
+        &B::floats(weight),
+        eps as f32,
+        &B::floats(g),
+        &mut g_x,
+        &mut g_weight,
+    );
+    (make::<B, 2>(g_x, [n, c], x.device()), make::<B, 1>(g_weight, [c], x.device()))
+}
+
 pub(crate) fn rotary<B: Host>(
     x: FloatTensor<B>,
     cos: &FloatTensor<B>,
@@ -86,6 +105,23 @@ pub(crate) fn gated_silu<B: Host>(gate: &FloatTensor<B>, up: &FloatTensor<B>) ->
     let mut out = vec![0.0; n * c];
     kernels::silu_mul(&B::floats(gate), &B::floats(up), &mut out);
     make::<B, 2>(out, [n, c], gate.device())
+}
+
+pub(crate) fn gated_silu_backward<B: Host>(
+    gate: &FloatTensor<B>,
+    up: &FloatTensor<B>,
+    g: &FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let [n, c] = gate.shape().dims();
+    let (mut g_gate, mut g_up) = (vec![0.0; n * c], vec![0.0; n * c]);
+    kernels::silu_mul_backward(
+        &B::floats(gate),
+        &B::floats(up),
+        &B::floats(g),
+        &mut g_gate,
+        &mut g_up,
+    );
+    (make::<B, 2>(g_gate, [n, c], gate.device()), make::<B, 2>(g_up, [n, c], gate.device()))
 }
 
 pub(crate) fn attention<B: Host>(
@@ -111,6 +147,37 @@ pub(crate) fn attention<B: Host>(
         &mut out,
     );
     make::<B, 3>(out, [t, hq, d], q.device())
+}
+
+pub(crate) fn attention_backward<B: Host>(
+    q: &FloatTensor<B>,
+    [k, v]: [&FloatTensor<B>; 2],
+    [past_k, past_v]: [&FloatTensor<B>; 2],
+    [out, g]: [&FloatTensor<B>; 2],
+    sees: &Sees,
+    scale: f32,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let [t, hq, d] = q.shape().dims();
+    let hk = k.shape()[1];
+    let heads = Heads { query: hq, key_value: hk, dim: d };
+    let sees = kernels::Sees { runs: &sees.runs, spans: &sees.spans, window: sees.window };
+    let mut g_q = vec![0.0; t * hq * d];
+    let (mut g_k, mut g_v) = (vec![0.0; t * hk * d], vec![0.0; t * hk * d]);
+    kernels::attention_backward(
+        &B::floats(q),
+        &B::floats(k),
+        &B::floats(v),
+        &B::floats(past_k),
+        &B::floats(past_v),
+        &B::floats(out),
+        &B::floats(g),
+        sees,
+        heads,
+        scale,
+        kernels::AttentionGradients { q: &mut g_q, k: &mut g_k, v: &mut g_v },
+    );
+    let key_value = |data| make::<B, 3>(data, [t, hk, d], q.device());
+    (make::<B, 3>(g_q, [t, hq, d], q.device()), key_value(g_k), key_value(g_v))
 }
 
 pub(crate) fn store<B: Host>(
@@ -182,6 +249,15 @@ macro_rules! implement {
                 host::rms_norm::<Self>(&x, &weight, eps)
             }
 
+            fn rms_norm_backward(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+                eps: f64,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                host::rms_norm_backward::<Self>(&x, &weight, &g, eps)
+            }
+
             fn rotary(
                 x: FloatTensor<Self>,
                 cos: FloatTensor<Self>,
@@ -194,6 +270,14 @@ macro_rules! implement {
                 host::gated_silu::<Self>(&gate, &up)
             }
 
+            fn gated_silu_backward(
+                gate: FloatTensor<Self>,
+                up: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+                host::gated_silu_backward::<Self>(&gate, &up, &g)
+            }
+
             fn forest_attention(
                 q: FloatTensor<Self>,
                 k: FloatTensor<Self>,
@@ -204,6 +288,21 @@ macro_rules! implement {
                 scale: f32,
             ) -> FloatTensor<Self> {
                 host::attention::<Self>(&q, [&k, &v], [&past_k, &past_v], &sees, scale)
+            }
+
+            fn forest_attention_backward(
+                q: FloatTensor<Self>,
+                k: FloatTensor<Self>,
+                v: FloatTensor<Self>,
+                past_k: FloatTensor<Self>,
+                past_v: FloatTensor<Self>,
+                out: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+                sees: Sees,
+                scale: f32,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                let past = [&past_k, &past_v];
+                host::attention_backward::<Self>(&q, [&k, &v], past, [&out, &g], &sees, scale)
             }
 
             fn store(

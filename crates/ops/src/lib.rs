@@ -1,6 +1,6 @@
 //! The operations over Burn that decide a language model's speed.
 //!
-//! [`LlmBackend`] is Burn's backend trait with eight operations more.
+//! [`LlmBackend`] is Burn's backend trait with a few operations more, and their gradients.
 //! Each has a default body of plain Burn operations, so that every backend works and every fast
 //! path has an oracle; on the CPU backends they call `fidelio-kernels`.
 //! A model uses the functions beside it, which take and give Burn's `Tensor`:
@@ -20,6 +20,7 @@
 //!
 //! It deliberately knows no architecture, no checkpoint and no session.
 
+mod autodiff;
 mod backend;
 #[cfg(feature = "flex")]
 mod flex;
@@ -35,5 +36,5 @@ mod weight;
 
 pub use backend::{LlmBackend, Sees, StoredMatrix};
 pub use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, Top, dequantize};
-pub use tensor::{attention, gated_silu, rms_norm, rotary, store};
+pub use tensor::{attention, gated_silu, low_rank, rms_norm, rotary, store};
 pub use weight::Weight;

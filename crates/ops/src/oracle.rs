@@ -1,8 +1,13 @@
-//! The fast paths against the default bodies, on every CPU backend.
+//! The fast paths against the default bodies, on every CPU backend; and the gradients of the default
+//! bodies against slopes.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use burn::{
-    backend::{Backend, tensor::FloatTensor},
+    backend::{
+        Autodiff, AutodiffBackend, Backend, TensorMetadata,
+        ops::{ActivationOps, FloatTensorOps},
+        tensor::FloatTensor,
+    },
     tensor::{DType, TensorData, try_read_sync},
 };
 use fidelio_kernels::{Asked, Format, Run, Span};
@@ -114,16 +119,8 @@ fn pointwise<B: LlmBackend>() {
 }
 
 fn attention_over_a_forest_and_a_cache<B: LlmBackend>() {
-    let span = |past, start, len| Span { past, start, len };
-    // A root, two children of it, one of them below cached tokens as well.
-    let spans = vec![span(false, 0, 4), span(true, 3, 5), span(true, 9, 1), span(false, 0, 4)];
-    let runs = vec![
-        Run { first: 0, len: 4, spans: 0..0 },
-        Run { first: 4, len: 1, spans: 0..1 },
-        Run { first: 5, len: 3, spans: 1..4 },
-    ];
     for window in [None, Some(3)] {
-        let sees = Sees { runs: runs.clone().into(), spans: spans.clone().into(), window };
+        let sees = forest(window);
         let q = floats::<B, 3>(1, [8, 6, 16]);
         let [k, v] = [2, 3].map(|seed| floats::<B, 3>(seed, [8, 2, 16]));
         let [past_k, past_v] = [4, 5].map(|seed| floats::<B, 3>(seed, [12, 2, 16]));
@@ -156,7 +153,210 @@ fn store_writes_only_its_slots<B: LlmBackend>() {
     same::<B>("the other owner's pool", kept, floats::<B, 3>(1, [10, 2, 4]));
 }
 
+/// A root, two children of it, one of them below cached tokens as well: 8 tokens.
+fn forest(window: Option<u32>) -> Sees {
+    let span = |past, start, len| Span { past, start, len };
+    let spans = vec![span(false, 0, 4), span(true, 3, 5), span(true, 9, 1), span(false, 0, 4)];
+    let runs = vec![
+        Run { first: 0, len: 4, spans: 0..0 },
+        Run { first: 4, len: 1, spans: 0..1 },
+        Run { first: 5, len: 3, spans: 1..4 },
+    ];
+    Sees { runs: runs.into(), spans: spans.into(), window }
+}
+
+/// The gradients that [`Autodiff`] gives by this crate's backward passes, against those that it
+/// derives from the default bodies' single operations.
+fn gradients_equal_those_of_default_bodies<B: LlmBackend>() {
+    let (w, m) = stored::<B>(Format::BF16, 65, 40);
+    let table = w.clone();
+    compare::<B, _>(
+        "linear_stored",
+        &[&[19, 40]],
+        move |[x]| Graph::<B>::linear_stored(x, w.clone(), m),
+        move |[x]| {
+            let w = decoded::<B>(&table, m);
+            Graph::<B>::float_matmul(x, Graph::<B>::float_swap_dims(w, 0, 1))
+        },
+    );
+    compare::<B, _>(
+        "low_rank",
+        &[&[9, 24], &[4, 24], &[15, 4]],
+        |[x, a, b]| Graph::<B>::low_rank(x, a, b, 0.5),
+        |[x, a, b]| plain::low_rank::<Graph<B>>(x, a, b, 0.5),
+    );
+    compare::<B, _>(
+        "rms_norm",
+        &[&[150, 24], &[24]],
+        |[x, weight]| Graph::<B>::rms_norm(x, weight, 1e-5),
+        |[x, weight]| plain::rms_norm::<Graph<B>>(x, weight, 1e-5),
+    );
+    compare::<B, _>(
+        "gated_silu",
+        &[&[5, 24], &[5, 24]],
+        |[gate, up]| Graph::<B>::gated_silu(gate, up),
+        |[gate, up]| plain::gated_silu::<Graph<B>>(gate, up),
+    );
+    let turn = || (constant::<B, 2>(5, [5, 4]), constant::<B, 2>(6, [5, 4]));
+    compare::<B, _>(
+        "rotary",
+        &[&[5, 3, 10]],
+        |[x]| Graph::<B>::rotary(x, turn().0, turn().1),
+        |[x]| plain::rotary::<Graph<B>>(x, turn().0, turn().1),
+    );
+    for window in [None, Some(3)] {
+        let past = || (constant::<B, 3>(4, [12, 2, 16]), constant::<B, 3>(5, [12, 2, 16]));
+        let sees = forest(window);
+        compare::<B, _>(
+            &format!("attention, window {window:?}"),
+            &[&[8, 6, 16], &[8, 2, 16], &[8, 2, 16]],
+            |[q, k, v]| {
+                Graph::<B>::forest_attention(q, k, v, past().0, past().1, sees.clone(), 0.25)
+            },
+            |[q, k, v]| plain::attention::<Graph<B>>(q, k, v, past().0, past().1, &sees, 0.25),
+        );
+    }
+}
+
+type Graph<B> = Autodiff<B>;
+
+fn constant<B: Backend, const D: usize>(seed: u64, shape: [usize; D]) -> FloatTensor<Graph<B>> {
+    floats::<Graph<B>, D>(seed, shape)
+}
+
+fn decoded<B: LlmBackend>(w: &B::IntTensorPrimitive, m: StoredMatrix) -> FloatTensor<Graph<B>> {
+    Graph::<B>::embed_stored(w.clone(), (0..m.rows as u32).collect(), m)
+}
+
+/// Results and gradients of two ways to compute the same function of `N` operands.
+fn compare<B: LlmBackend, const N: usize>(
+    what: &str,
+    shapes: &[&[usize]; N],
+    fast: impl Fn([FloatTensor<Graph<B>>; N]) -> FloatTensor<Graph<B>>,
+    plain: impl Fn([FloatTensor<Graph<B>>; N]) -> FloatTensor<Graph<B>>,
+) {
+    let run = |function: &dyn Fn([FloatTensor<Graph<B>>; N]) -> FloatTensor<Graph<B>>| {
+        let mut seed = 0;
+        let operands = shapes.map(|shape| {
+            seed += 1;
+            let data = TensorData::new(numbers(seed, shape.iter().product()), shape.to_vec());
+            Graph::<B>::float_from_data(data, &B::Device::default()).require_grad()
+        });
+        let out = function(operands.clone());
+        let value = out.primitive().clone();
+        let weights = TensorData::new(numbers(77, value.shape().num_elements()), value.shape());
+        let weights = Graph::<B>::float_from_data(weights, &B::Device::default());
+        let loss = Graph::<B>::float_sum(Graph::<B>::float_mul(out, weights));
+        let gradients = Graph::<B>::backward(loss);
+        (value, operands.map(|x| Graph::<B>::grad(&x, &gradients).expect("has a gradient")))
+    };
+    let ((found, found_g), (expected, expected_g)) = (run(&fast), run(&plain));
+    same::<B>(what, found, expected);
+    for (i, (found, expected)) in found_g.into_iter().zip(expected_g).enumerate() {
+        same::<B>(&format!("{what}, gradient {i}"), found, expected);
+    }
+}
+
+/// Central differences in `f64` along random directions, against the default bodies' gradients.
+#[cfg(feature = "flex")]
+mod slopes {
+    use burn::backend::Flex;
+
+    use super::*;
+
+    type Numbers = FloatTensor<Flex>;
+
+    fn double(seed: u64, shape: &[usize]) -> Numbers {
+        let data = TensorData::new(numbers(seed, shape.iter().product()), shape.to_vec());
+        Flex::float_from_data(data.convert::<f64>(), &Default::default())
+    }
+
+    fn dot(a: &Numbers, b: &Numbers) -> f64 {
+        let product = Flex::float_sum(Flex::float_mul(a.clone(), b.clone()));
+        try_read_sync(Flex::float_into_data(product)).unwrap().unwrap().as_slice::<f64>().unwrap()
+            [0]
+    }
+
+    fn check<const N: usize>(
+        what: &str,
+        shapes: [&[usize]; N],
+        forward: impl Fn([Numbers; N]) -> Numbers,
+        backward: impl Fn([Numbers; N], Numbers) -> [Numbers; N],
+    ) {
+        let mut seed = 10;
+        let operands = shapes.map(|shape| {
+            seed += 1;
+            double(seed, shape)
+        });
+        let out = forward(operands.clone());
+        let g = double(3, &out.shape().to_vec());
+        let gradients = backward(operands.clone(), g.clone());
+        for i in 0..N {
+            let direction = double(40 + i as u64, shapes[i]);
+            let moved = |step: f64| {
+                let mut moved = operands.clone();
+                let by = Flex::float_mul_scalar(direction.clone(), step.into());
+                moved[i] = Flex::float_add(moved[i].clone(), by);
+                dot(&forward(moved), &g)
+            };
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            let along = dot(&gradients[i], &direction);
+            assert!(
+                (slope - along).abs() < 1e-7 * (1.0 + slope.abs()),
+                "{what}, {i}: {along} {slope}"
+            );
+        }
+    }
+
+    #[test]
+    fn default_gradients_are_slopes() {
+        check(
+            "rms_norm",
+            [&[7, 24], &[24]],
+            |[x, w]| plain::rms_norm::<Flex>(x, w, 1e-5),
+            |[x, w], g| plain::rms_norm_backward::<Flex>(x, w, g, 1e-5).into(),
+        );
+        check(
+            "gated_silu",
+            [&[5, 24], &[5, 24]],
+            |[gate, up]| plain::gated_silu::<Flex>(gate, up),
+            |[gate, up], g| plain::gated_silu_backward::<Flex>(gate, up, g).into(),
+        );
+        let (cos, sin) = (double(5, &[5, 4]), double(6, &[5, 4]));
+        let unit = Flex::float_sqrt(Flex::float_add(
+            Flex::float_mul(cos.clone(), cos.clone()),
+            Flex::float_mul(sin.clone(), sin.clone()),
+        ));
+        let (cos, sin) = (Flex::float_div(cos, unit.clone()), Flex::float_div(sin, unit));
+        check(
+            "rotary",
+            [&[5, 3, 10]],
+            |[x]| plain::rotary::<Flex>(x, cos.clone(), sin.clone()),
+            |[_], g| [plain::rotary::<Flex>(g, cos.clone(), Flex::float_neg(sin.clone()))],
+        );
+        let past = [double(7, &[12, 2, 16]), double(8, &[12, 2, 16])];
+        for window in [None, Some(3)] {
+            let sees = forest(window);
+            let attend = |q, k, v| {
+                let [past_k, past_v] = past.clone();
+                plain::attention::<Flex>(q, k, v, past_k, past_v, &sees, 0.25)
+            };
+            check(
+                "attention",
+                [&[8, 6, 16], &[8, 2, 16], &[8, 2, 16]],
+                |[q, k, v]| attend(q, k, v),
+                |[q, k, v], g| {
+                    let out = attend(q.clone(), k.clone(), v.clone());
+                    plain::attention_backward::<Flex>(q, [k, v], past.clone(), out, g, &sees, 0.25)
+                        .into()
+                },
+            );
+        }
+    }
+}
+
 fn fast_paths_equal_default_bodies<B: LlmBackend>() {
+    gradients_equal_those_of_default_bodies::<B>();
     linear_and_head::<B>();
     pointwise::<B>();
     attention_over_a_forest_and_a_cache::<B>();

@@ -37,6 +37,36 @@ pub(crate) fn linear_stored<B: Backend>(
     B::float_cat(tiles, 1)
 }
 
+pub(crate) fn linear_stored_backward<B: Backend>(
+    g: FloatTensor<B>,
+    w: IntTensor<B>,
+    matrix: StoredMatrix,
+) -> FloatTensor<B> {
+    let device = g.device();
+    let bytes = raw::<B>(w);
+    let n = g.shape()[0];
+    (0..matrix.rows)
+        .step_by(DECODED_ROWS)
+        .map(|first| {
+            let rows = DECODED_ROWS.min(matrix.rows - first);
+            let tile = decode::<B>(&bytes, matrix, first, rows, &device); // [rows, cols]
+            let part = [all(n), Slice::from(first..first + rows)];
+            B::float_matmul(B::float_slice(g.clone(), &part), tile) // [n, cols]
+        })
+        .reduce(B::float_add)
+        .expect("a matrix has rows")
+}
+
+pub(crate) fn low_rank<B: Backend>(
+    x: FloatTensor<B>,
+    a: FloatTensor<B>,
+    b: FloatTensor<B>,
+    scale: f32,
+) -> FloatTensor<B> {
+    let inner = B::float_matmul(x, B::float_swap_dims(a, 0, 1)); // [n, r]
+    B::float_matmul(B::float_mul_scalar(inner, scale.into()), B::float_swap_dims(b, 0, 1))
+}
+
 pub(crate) fn embed_stored<B: Backend>(
     w: IntTensor<B>,
     ids: &[u32],
@@ -60,6 +90,23 @@ pub(crate) fn rms_norm<B: Backend>(
     let square = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), 1); // [n, 1]
     let root = B::float_sqrt(B::float_add_scalar(square, eps.into()));
     B::float_mul(B::float_div(x, root), B::float_reshape(weight, Shape::new([1, cols])))
+}
+
+pub(crate) fn rms_norm_backward<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    g: FloatTensor<B>,
+    eps: f64,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let cols = weight.shape()[0];
+    let square = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), 1); // [n, 1]
+    let root = B::float_sqrt(B::float_add_scalar(square, eps.into()));
+    let normed = B::float_div(x, root.clone()); // [n, c]
+    let g_weight = B::float_sum_dim(B::float_mul(g.clone(), normed.clone()), 0); // [1, c]
+    let slope = B::float_mul(g, B::float_reshape(weight, Shape::new([1, cols])));
+    let along = B::float_mean_dim(B::float_mul(slope.clone(), normed.clone()), 1); // [n, 1]
+    let g_x = B::float_div(B::float_sub(slope, B::float_mul(normed, along)), root);
+    (g_x, B::float_reshape(g_weight, Shape::new([cols])))
 }
 
 pub(crate) fn rotary<B: Backend>(
@@ -89,6 +136,20 @@ pub(crate) fn gated_silu<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -
     B::float_mul(B::float_mul(gate.clone(), B::sigmoid(gate)), up)
 }
 
+pub(crate) fn gated_silu_backward<B: Backend>(
+    gate: FloatTensor<B>,
+    up: FloatTensor<B>,
+    g: FloatTensor<B>,
+) -> (FloatTensor<B>, FloatTensor<B>) {
+    let share = B::sigmoid(gate.clone());
+    let silu = B::float_mul(gate.clone(), share.clone());
+    let g_up = B::float_mul(g.clone(), silu.clone());
+    // silu' = share · (1 + gate · (1 - share)) = share + silu - silu · share
+    let rest = B::float_sub(silu.clone(), B::float_mul(silu, share.clone()));
+    let g_gate = B::float_mul(B::float_mul(g, up), B::float_add(share, rest));
+    (g_gate, g_up)
+}
+
 pub(crate) fn attention<B: Backend>(
     q: FloatTensor<B>,
     k: FloatTensor<B>,
@@ -111,6 +172,98 @@ pub(crate) fn attention<B: Backend>(
     B::float_cat(runs, 0)
 }
 
+pub(crate) fn attention_backward<B: Backend>(
+    q: FloatTensor<B>,
+    [k, v]: [FloatTensor<B>; 2],
+    [past_k, past_v]: [FloatTensor<B>; 2],
+    out: FloatTensor<B>,
+    g: FloatTensor<B>,
+    sees: &Sees,
+    scale: f32,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let zeros = |like: &FloatTensor<B>| B::float_mul_scalar(like.clone(), 0_f32.into());
+    let (mut g_k, mut g_v) = (zeros(&k), zeros(&v));
+    let mut g_q = Vec::with_capacity(sees.runs.len());
+    for run in sees.runs.iter() {
+        let spans = &sees.spans[run.spans.start as usize..run.spans.end as usize];
+        let own = |x| tokens::<B>(x, run.first, run.len);
+        let gradients = attend_backward::<B>(
+            [own(&q), gather::<B>(&k, &past_k, run, spans), gather::<B>(&v, &past_v, run, spans)],
+            [own(&out), own(&g)],
+            sees.window,
+            scale,
+        );
+        let [run_q, run_k, run_v] = gradients;
+        g_q.push(run_q);
+        let own = Span { past: false, start: run.first, len: run.len };
+        let mut first = 0;
+        for span in spans.iter().chain([&own]) {
+            if !span.past {
+                g_k = add_tokens::<B>(g_k, tokens::<B>(&run_k, first, span.len), span);
+                g_v = add_tokens::<B>(g_v, tokens::<B>(&run_v, first, span.len), span);
+            }
+            first += span.len;
+        }
+    }
+    (B::float_cat(g_q, 0), g_k, g_v)
+}
+
+/// Adds the gradients of a span's tokens to those of all tokens.
+fn add_tokens<B: Backend>(
+    total: FloatTensor<B>,
+    part: FloatTensor<B>,
+    span: &Span,
+) -> FloatTensor<B> {
+    let [_, h, d] = total.shape().dims();
+    let sum = B::float_add(tokens::<B>(&total, span.start, span.len), part);
+    let range = span.start as usize..(span.start + span.len) as usize;
+    B::float_slice_assign(total, &[Slice::from(range), all(h), all(d)], sum)
+}
+
+/// The gradients of [`attend`] for `q`, `k` and `v`.
+fn attend_backward<B: Backend>(
+    [q, k, v]: [FloatTensor<B>; 3],
+    [out, g]: [FloatTensor<B>; 2],
+    window: Option<u32>,
+    scale: f32,
+) -> [FloatTensor<B>; 3] {
+    let [t, hq, d] = q.shape().dims();
+    let [s, hk, _] = k.shape().dims();
+    let group = hq / hk;
+    let queries = |x| B::float_reshape(B::float_swap_dims(x, 0, 1), Shape::new([hk, group, t, d]));
+    let heads = |x| B::float_reshape(B::float_swap_dims(x, 0, 1), Shape::new([hk, 1, s, d]));
+    let (q, out, g) = (queries(q), queries(out), queries(g));
+    let (k, v) = (heads(k), heads(v));
+    let weights = weights::<B>(q.clone(), k.clone(), window, scale); // [hk, group, t, s]
+    let mean = B::float_sum_dim(B::float_mul(g.clone(), out), 3); // [hk, group, t, 1]
+    let slope = B::float_matmul(g.clone(), B::float_swap_dims(v, 2, 3));
+    let slope = B::float_mul(weights.clone(), B::float_sub(slope, mean));
+    let slope = B::float_mul_scalar(slope, scale.into());
+    // Query heads of a group add up in their key head.
+    let sum = |x| B::float_reshape(B::float_sum_dim(x, 1), Shape::new([hk, s, d]));
+    let back = |x| B::float_swap_dims(x, 0, 1);
+    let g_q = B::float_reshape(B::float_matmul(slope.clone(), k), Shape::new([hq, t, d]));
+    let g_k = sum(B::float_matmul(B::float_swap_dims(slope, 2, 3), q));
+    let g_v = sum(B::float_matmul(B::float_swap_dims(weights, 2, 3), g));
+    [back(g_q), back(g_k), back(g_v)]
+}
+
+/// The softmax of `scale · q·kᵀ` under the mask of the last `t` of `s` tokens:
+/// `q` `[hk, group, t, d]`, `k` `[hk, 1, s, d]` to `[hk, group, t, s]`.
+fn weights<B: Backend>(
+    q: FloatTensor<B>,
+    k: FloatTensor<B>,
+    window: Option<u32>,
+    scale: f32,
+) -> FloatTensor<B> {
+    let (t, s) = (q.shape()[2], k.shape()[2]);
+    let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
+    let scores = B::float_mul_scalar(scores, scale.into());
+    let mask = causal_mask(t, s, window).convert_dtype(scores.dtype());
+    let hidden = B::float_from_data(mask, &scores.device());
+    B::softmax(B::float_add(scores, hidden), 3)
+}
+
 /// One run: `q` `[t, hq, d]` are the last `t` of the `s` tokens of `k` and `v` `[s, hk, d]`.
 fn attend<B: Backend>(
     q: FloatTensor<B>,
@@ -126,12 +279,7 @@ fn attend<B: Backend>(
     let q = B::float_reshape(B::float_swap_dims(q, 0, 1), Shape::new([hk, group, t, d]));
     let heads = |x| B::float_reshape(B::float_swap_dims(x, 0, 1), Shape::new([hk, 1, s, d]));
     let (k, v) = (heads(k), heads(v));
-    let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3)); // [hk, group, t, s]
-    let scores = B::float_mul_scalar(scores, scale.into());
-    let device = scores.device();
-    let hidden = B::float_from_data(causal_mask(t, s, window), &device);
-    let weights = B::softmax(B::float_add(scores, hidden), 3);
-    let out = B::float_matmul(weights, v); // [hk, group, t, d]
+    let out = B::float_matmul(weights::<B>(q, k, window, scale), v); // [hk, group, t, d]
     B::float_swap_dims(B::float_reshape(out, Shape::new([hq, t, d])), 0, 1)
 }
 

@@ -13,6 +13,17 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     ))
 }
 
+/// What an adapter adds to a linear layer: `scale · (x · aᵀ) · bᵀ`, with `x` `[n, in]`, `a`
+/// `[r, in]` and `b` `[out, r]`.
+pub fn low_rank(x: Tensor<2>, a: Tensor<2>, b: Tensor<2>, scale: f32) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as LlmBackend>::low_rank(
+        x.into_dispatch(),
+        a.into_dispatch(),
+        b.into_dispatch(),
+        scale,
+    ))
+}
+
 /// Rotates heads by position: `x` `[t, h, d]`, `cos` and `sin` `[t, r/2]`.
 pub fn rotary(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as LlmBackend>::rotary(
