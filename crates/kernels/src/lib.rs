@@ -36,6 +36,7 @@ mod norm;
 mod rotary;
 
 mod attention;
+mod loss;
 mod scores;
 
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, atten
 pub use dequantize::dequantize;
 pub use format::{Format, Matrix};
 pub use linear::{embed, linear};
+pub use loss::{Weighed, cross_entropy};
 pub use norm::{rms_norm, rms_norm_backward};
 pub use rotary::rotary;
 pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};

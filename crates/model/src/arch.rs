@@ -6,18 +6,35 @@ use burn::tensor::Tensor;
 use fidelio_backend::{BackendError, OpenSpec};
 use serde::de::DeserializeOwned;
 
-use crate::{layers::Head, loader::Loader, pass::Pass};
+use crate::{layers::Head, loader::Loader, parameter::Slot, pass::Pass};
 
 /// `model_type` of every architecture that runs.
 pub const MODEL_TYPES: &[&str] = &["llama", "mistral"];
 
 /// A decoder: hidden states out of token ids, and a head that turns them into logits.
 pub(crate) trait Decoder: Send {
+    /// The token embeddings: `[t]` ids to `[t, hidden]`.
+    fn embed(&self, ids: &[u32]) -> Tensor<2>;
+
+    /// One of the [`Sizes::layers`] blocks: `[t, hidden]` to the same.
+    fn block(&self, layer: usize, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2>;
+
     /// Hidden states before the last norm: `[t]` ids to `[t, hidden]`.
-    fn forward(&self, ids: &[u32], pass: &mut Pass<'_>) -> Tensor<2>;
+    fn forward(&self, ids: &[u32], pass: &mut Pass<'_>) -> Tensor<2> {
+        (0..self.sizes().layers).fold(self.embed(ids), |x, layer| self.block(layer, x, pass))
+    }
 
     /// The last norm and the output projection.
-    fn head(&self) -> &Head;
+    fn head(&self) -> Head<'_>;
+
+    /// The name of the matrix that the output projection multiplies with.
+    fn output_name(&self) -> &'static str;
+
+    /// The name of the table of token embeddings.
+    fn table_name(&self) -> &'static str;
+
+    /// Every parameter by its name in the checkpoint; tied ones once.
+    fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>));
 
     /// Sizes that a session needs.
     fn sizes(&self) -> Sizes;

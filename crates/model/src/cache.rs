@@ -202,6 +202,10 @@ impl Pool {
         }
     }
 
+    pub(crate) fn device(&self) -> &Device {
+        &self.device
+    }
+
     /// Keys and values of a layer.
     pub(crate) fn layer(&self, layer: usize) -> [Tensor<3>; 2] {
         self.layers[layer].clone()

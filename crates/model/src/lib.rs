@@ -14,11 +14,14 @@
 //!
 //! It deliberately knows no file, no tokenizer and no text: tensors come by name, tokens by id.
 
+mod adapter;
 mod arch;
 mod backend;
 mod cache;
 mod layers;
 mod loader;
+mod noise;
+mod parameter;
 mod pass;
 mod session;
 

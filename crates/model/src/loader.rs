@@ -9,18 +9,44 @@ use fidelio_ops::{Format, StoredMatrix, Weight, dequantize};
 /// Tensors that old exporters wrote and that hold nothing a model needs.
 const DERIVED: &str = "rotary_emb.inv_freq";
 
+/// A linear layer's number, in the order of loading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ModuleId(pub(crate) usize);
+
+/// A linear layer, as adapters see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Module {
+    /// Its name without `.weight`, as `model.layers.0.self_attn.q_proj`.
+    pub(crate) name: String,
+    pub(crate) input: usize,
+    pub(crate) output: usize,
+    pub(crate) bias: bool,
+}
+
 /// Hands out a checkpoint's tensors and notes what is missing, misshapen or left over.
 pub(crate) struct Loader<'a> {
     weights: &'a dyn Weights,
     device: &'a Device,
     left: BTreeSet<String>,
+    modules: Vec<Module>,
     problems: Vec<String>,
 }
 
 impl<'a> Loader<'a> {
     pub(crate) fn new(weights: &'a dyn Weights, device: &'a Device) -> Self {
         let left = weights.names().into_iter().filter(|name| !name.ends_with(DERIVED)).collect();
-        Self { weights, device, left, problems: Vec::new() }
+        Self { weights, device, left, modules: Vec::new(), problems: Vec::new() }
+    }
+
+    /// Notes a linear layer.
+    pub(crate) fn module(
+        &mut self,
+        name: &str,
+        [input, output]: [usize; 2],
+        bias: bool,
+    ) -> ModuleId {
+        self.modules.push(Module { name: name.into(), input, output, bias });
+        ModuleId(self.modules.len() - 1)
     }
 
     /// A matrix `[rows, cols]` in the encoding of its file. An empty stand-in where it does not
@@ -62,13 +88,13 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// All problems at once, or nothing.
-    pub(crate) fn finish(mut self) -> Result<(), BackendError> {
+    /// All problems at once, or the linear layers that were loaded.
+    pub(crate) fn finish(mut self) -> Result<Vec<Module>, BackendError> {
         for name in &self.left {
             self.problems.push(format!("`{name}` is not a tensor of this architecture"));
         }
         if self.problems.is_empty() {
-            Ok(())
+            Ok(self.modules)
         } else {
             Err(BackendError::Weights { problems: self.problems })
         }
@@ -87,33 +113,52 @@ impl<'a> Loader<'a> {
                 return None;
             }
         };
-        if view.shape != shape {
-            self.problems.push(format!("`{name}` is {:?}, expected {shape:?}", view.shape));
-            return None;
+        match check(name, &view, shape) {
+            Ok(format) => Some((view, format)),
+            Err(problem) => {
+                self.problems.push(problem);
+                None
+            }
         }
-        let Some(format) = format_of(view.encoding) else {
-            self.problems.push(format!("`{name}` is {:?}, expected floats", view.encoding));
-            return None;
-        };
-        let row = shape.last().copied().unwrap_or(0);
-        if !row.is_multiple_of(format.block_len()) {
-            self.problems.push(format!(
-                "`{name}` has rows of {row}, which are not whole blocks of {:?}",
-                view.encoding
-            ));
-            return None;
-        }
-        let expected = format.bytes_of(shape.iter().product());
-        if expected != Some(view.bytes.len()) {
-            self.problems.push(format!(
-                "`{name}` has {} bytes, expected {}",
-                view.bytes.len(),
-                expected.unwrap_or(0)
-            ));
-            return None;
-        }
-        Some((view, format))
     }
+}
+
+/// The elements of a tensor of this shape as floats, or what is wrong with it.
+pub(crate) fn read_floats(
+    name: &str,
+    view: &TensorView,
+    shape: &[usize],
+) -> Result<Vec<f32>, String> {
+    let format = check(name, view, shape)?;
+    let mut floats = vec![0.0_f32; shape.iter().product()];
+    dequantize(format, &view.bytes, &mut floats);
+    Ok(floats)
+}
+
+/// How the elements of a tensor of this shape are written, or what is wrong with it.
+fn check(name: &str, view: &TensorView, shape: &[usize]) -> Result<Format, String> {
+    if view.shape != shape {
+        return Err(format!("`{name}` is {:?}, expected {shape:?}", view.shape));
+    }
+    let Some(format) = format_of(view.encoding) else {
+        return Err(format!("`{name}` is {:?}, expected floats", view.encoding));
+    };
+    let row = shape.last().copied().unwrap_or(0);
+    if !row.is_multiple_of(format.block_len()) {
+        return Err(format!(
+            "`{name}` has rows of {row}, which are not whole blocks of {:?}",
+            view.encoding
+        ));
+    }
+    let expected = format.bytes_of(shape.iter().product());
+    if expected != Some(view.bytes.len()) {
+        return Err(format!(
+            "`{name}` has {} bytes, expected {}",
+            view.bytes.len(),
+            expected.unwrap_or(0)
+        ));
+    }
+    Ok(format)
 }
 
 /// The kernels' name of an encoding; `None` for integers.

@@ -4,7 +4,13 @@ use burn::tensor::Tensor;
 use fidelio_backend::{BackendError, Forest, Parent, RowId};
 use fidelio_ops::{Run, Sees, Span};
 
-use crate::cache::Pool;
+use crate::{
+    adapter::{Adapted, Adapter},
+    cache::Pool,
+    layers::{Rotary, Turn},
+    loader::ModuleId,
+    noise::Noise,
+};
 
 /// What the tokens of a batch see, as runs over spans; and their positions.
 #[derive(Debug, Default)]
@@ -62,6 +68,9 @@ pub(crate) struct Pass<'a> {
     sees: Sees,
     pool: &'a mut Pool,
     slots: Option<Vec<u32>>,
+    adapter: Option<&'a Adapter>,
+    noise: Option<&'a Noise>,
+    turn: Option<Turn>,
 }
 
 impl<'a> Pass<'a> {
@@ -73,11 +82,35 @@ impl<'a> Pass<'a> {
         slots: Option<Vec<u32>>,
     ) -> Self {
         let sees = Sees { runs: layout.runs.into(), spans: layout.spans.into(), window };
-        Self { positions: layout.positions, sees, pool, slots }
+        let positions = layout.positions;
+        Self { positions, sees, pool, slots, adapter: None, noise: None, turn: None }
     }
 
-    pub(crate) fn positions(&self) -> &[u32] {
-        &self.positions
+    /// With what an adapter adds.
+    pub(crate) fn with_adapter(mut self, adapter: Option<&'a Adapter>) -> Self {
+        self.adapter = adapter;
+        self
+    }
+
+    /// With what is random while learning.
+    pub(crate) fn with_noise(mut self, noise: &'a Noise) -> Self {
+        self.noise = Some(noise);
+        self
+    }
+
+    /// What the adapter has for a linear layer.
+    pub(crate) fn adapted(&self, module: ModuleId) -> Option<&'a Adapted> {
+        self.adapter?.layer(module)
+    }
+
+    pub(crate) fn noise(&self) -> Option<&'a Noise> {
+        self.noise
+    }
+
+    /// The angles of the tokens' positions, made once.
+    pub(crate) fn turn(&mut self, rotary: &Rotary) -> Turn {
+        let device = self.pool.device();
+        self.turn.get_or_insert_with(|| rotary.at(&self.positions, device)).clone()
     }
 
     /// Attention of a layer: `q` `[t, hq, d]`, `k` and `v` `[t, hk, d]` to `[t, hq, d]`.

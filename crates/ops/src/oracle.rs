@@ -4,8 +4,7 @@
 
 use burn::{
     backend::{
-        Autodiff, AutodiffBackend, Backend, TensorMetadata,
-        ops::{ActivationOps, FloatTensorOps},
+        Autodiff, AutodiffBackend, Backend, TensorMetadata, ops::FloatTensorOps,
         tensor::FloatTensor,
     },
     tensor::{DType, TensorData, try_read_sync},

@@ -4,12 +4,26 @@ use burn::{
     backend::{Dispatch, DispatchDevice},
     tensor::{AllocationProperty, Bytes, DType, Device, Int, Tensor, TensorData},
 };
-use fidelio_kernels::{Asked, TokenScore, Top, dequantize, top_of};
+use fidelio_kernels::{Asked, TokenScore, Top, Weighed, cross_entropy, dequantize, top_of};
 
 use crate::{LlmBackend, StoredMatrix, plain::score_of};
 
 /// Rows of hidden states whose logits exist at a time.
 const LOGIT_ROWS: usize = 8;
+
+/// Logits that exist at a time where a loss is computed: 32 MB.
+const LOSS_FLOATS: usize = 8 << 20;
+
+/// A loss, and its gradients.
+#[derive(Debug, Clone)]
+pub struct Loss {
+    /// The sum over targets of weight times minus the log-probability, in nats.
+    pub sum: f64,
+    /// Its gradient for the hidden states.
+    pub hidden: Tensor<2>,
+    /// Its gradient for the matrix, where it was asked for.
+    pub weight: Option<Tensor<2>>,
+}
 
 /// A matrix `[rows, cols]`: `rows` outputs of `cols` inputs each.
 #[derive(Debug, Clone)]
@@ -64,6 +78,55 @@ impl Weight {
             }
             Self::Dense(w) => x.matmul(w.clone().transpose()),
         }
+    }
+
+    /// The gradient of [`Self::linear`] for its operand: `g · w`, `[n, rows]` to `[n, cols]`.
+    pub fn linear_backward(&self, g: Tensor<2>) -> Tensor<2> {
+        match self {
+            Self::Stored { bytes, matrix } => {
+                Tensor::from_dispatch(<Dispatch as LlmBackend>::linear_stored_backward(
+                    g.into_dispatch(),
+                    bytes.clone().into_dispatch(),
+                    *matrix,
+                ))
+            }
+            Self::Dense(w) => g.matmul(w.clone()),
+        }
+    }
+
+    /// The loss of `targets`, asked at rows of `hidden` `[n, cols]` in the order of their rows, and
+    /// its gradients. Logits exist for some rows at a time.
+    pub fn loss(&self, hidden: Tensor<2>, targets: &[Weighed], of_weight: bool) -> Loss {
+        let n = hidden.dims()[0];
+        let rows_at_once = (LOSS_FLOATS / self.rows()).max(LOGIT_ROWS);
+        let mut loss = Loss { sum: 0.0, hidden: hidden.clone(), weight: None };
+        let mut parts = Vec::new();
+        for first in (0..n).step_by(rows_at_once) {
+            let rows = hidden.clone().narrow(0, first, rows_at_once.min(n - first));
+            let from = targets.partition_point(|target| (target.row as usize) < first);
+            let until = first + rows.dims()[0];
+            let count = targets[from..].partition_point(|target| (target.row as usize) < until);
+            let own: Vec<Weighed> = targets[from..from + count]
+                .iter()
+                .map(|target| Weighed { row: target.row - first as u32, ..*target })
+                .collect();
+            let logits = self.linear(rows.clone());
+            let (shape, device) = (logits.dims(), logits.device());
+            let mut logits =
+                logits.into_data().try_into_vec::<f32>().expect("logits are contiguous f32");
+            loss.sum += cross_entropy(&mut logits, self.rows(), &own);
+            let g = Tensor::<2>::from_data(TensorData::new(logits, shape), &device);
+            if of_weight {
+                let part = g.clone().transpose().matmul(rows); // [rows, cols]
+                loss.weight = Some(match loss.weight {
+                    Some(sum) => sum + part,
+                    None => part,
+                });
+            }
+            parts.push(self.linear_backward(g));
+        }
+        loss.hidden = Tensor::cat(parts, 0);
+        loss
     }
 
     /// The rows of `ids`: `[ids, cols]`.

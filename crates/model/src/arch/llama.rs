@@ -9,8 +9,12 @@ use super::{Decoder, Sizes, config_of};
 use crate::{
     layers::{Attention, AttentionConfig, GatedMlp, Head, RmsNorm, Rotary, RotaryConfig, refuse},
     loader::Loader,
+    parameter::Slot,
     pass::Pass,
 };
+
+const EMBED_TOKENS: &str = "model.embed_tokens.weight";
+const LM_HEAD: &str = "lm_head.weight";
 
 /// The checkpoint's `config.json`, its keys unchanged. What stands there besides changes nothing.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -101,7 +105,9 @@ impl LlamaConfig {
 pub(crate) struct Llama {
     embed_tokens: Weight,
     layers: Vec<Block>,
-    head: Head,
+    norm: RmsNorm,
+    /// None where it is tied to `embed_tokens`.
+    lm_head: Option<Weight>,
     rotary: Rotary,
     sizes: Sizes,
 }
@@ -124,16 +130,16 @@ impl Llama {
             config.max_position_embeddings,
         )?;
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
-        let embed_tokens = loader.matrix("model.embed_tokens.weight", vocabulary, hidden);
+        let embed_tokens = loader.matrix(EMBED_TOKENS, vocabulary, hidden);
         let layers = (0..config.num_hidden_layers)
             .map(|i| Block::load(&format!("model.layers.{i}"), &config, loader))
             .collect();
         let norm = RmsNorm::load("model.norm", hidden, config.rms_norm_eps, loader);
-        let output = if config.tie_word_embeddings {
-            loader.accept_copy("lm_head.weight", "model.embed_tokens.weight");
-            embed_tokens.clone()
+        let lm_head = if config.tie_word_embeddings {
+            loader.accept_copy(LM_HEAD, EMBED_TOKENS);
+            None
         } else {
-            loader.matrix("lm_head.weight", vocabulary, hidden)
+            Some(loader.matrix(LM_HEAD, vocabulary, hidden))
         };
         let sizes = Sizes {
             context,
@@ -142,26 +148,47 @@ impl Llama {
             head_dim: config.head_dim(),
             window: config.sliding_window,
         };
-        Ok(Self { embed_tokens, layers, head: Head::new(norm, output), rotary, sizes })
+        Ok(Self { embed_tokens, layers, norm, lm_head, rotary, sizes })
     }
 }
 
 impl Decoder for Llama {
-    fn forward(&self, ids: &[u32], pass: &mut Pass<'_>) -> Tensor<2> {
-        let mut x = self.embed_tokens.embed(ids); // [t, hidden]
-        let turn = self.rotary.at(pass.positions(), &x.device());
-        for (i, block) in self.layers.iter().enumerate() {
-            let attended =
-                block.self_attn.forward(block.input_layernorm.forward(x.clone()), &turn, pass, i);
-            x = x + attended;
-            let mixed = block.mlp.forward(block.post_attention_layernorm.forward(x.clone()));
-            x = x + mixed;
-        }
-        x
+    fn embed(&self, ids: &[u32]) -> Tensor<2> {
+        self.embed_tokens.embed(ids) // [t, hidden]
     }
 
-    fn head(&self) -> &Head {
-        &self.head
+    fn block(&self, layer: usize, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
+        let block = &self.layers[layer];
+        let normed = block.input_layernorm.forward(x.clone());
+        let x = x + block.self_attn.forward(normed, &self.rotary, pass, layer);
+        let normed = block.post_attention_layernorm.forward(x.clone());
+        x + block.mlp.forward(normed, pass)
+    }
+
+    fn head(&self) -> Head<'_> {
+        Head::new(&self.norm, self.lm_head.as_ref().unwrap_or(&self.embed_tokens))
+    }
+
+    fn output_name(&self) -> &'static str {
+        if self.lm_head.is_some() { LM_HEAD } else { EMBED_TOKENS }
+    }
+
+    fn table_name(&self) -> &'static str {
+        EMBED_TOKENS
+    }
+
+    fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
+        each(EMBED_TOKENS, Slot::Matrix(&mut self.embed_tokens));
+        for block in &mut self.layers {
+            block.input_layernorm.parameters(each);
+            block.self_attn.parameters(each);
+            block.post_attention_layernorm.parameters(each);
+            block.mlp.parameters(each);
+        }
+        self.norm.parameters(each);
+        if let Some(head) = &mut self.lm_head {
+            each(LM_HEAD, Slot::Matrix(head));
+        }
     }
 
     fn sizes(&self) -> Sizes {

@@ -2,8 +2,8 @@
 
 use burn::tensor::Tensor;
 
-use super::{Linear, Turn};
-use crate::{loader::Loader, pass::Pass};
+use super::{Linear, Rotary};
+use crate::{loader::Loader, parameter::Slot, pass::Pass};
 
 /// Sizes of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -43,19 +43,26 @@ impl Attention {
     pub(crate) fn forward(
         &self,
         x: Tensor<2>,
-        turn: &Turn,
+        rotary: &Rotary,
         pass: &mut Pass<'_>,
         layer: usize,
     ) -> Tensor<2> {
         let AttentionConfig { query_heads, key_value_heads, head_dim: d, .. } = self.config;
         let t = x.dims()[0];
         // [t, h·d] -> [t, h, d]
-        let q = self.q_proj.forward(x.clone()).reshape([t, query_heads, d]);
-        let k = self.k_proj.forward(x.clone()).reshape([t, key_value_heads, d]);
-        let v = self.v_proj.forward(x).reshape([t, key_value_heads, d]);
+        let q = self.q_proj.forward(x.clone(), pass).reshape([t, query_heads, d]);
+        let k = self.k_proj.forward(x.clone(), pass).reshape([t, key_value_heads, d]);
+        let v = self.v_proj.forward(x, pass).reshape([t, key_value_heads, d]);
+        let turn = pass.turn(rotary);
         let (q, k) = (turn.apply(q), turn.apply(k));
         let scale = 1.0 / (d as f32).sqrt();
         let out = pass.attend(layer, q, k, v, scale); // [t, h, d]
-        self.o_proj.forward(out.reshape([t, query_heads * d]))
+        self.o_proj.forward(out.reshape([t, query_heads * d]), pass)
+    }
+
+    pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
+        for layer in [&mut self.q_proj, &mut self.k_proj, &mut self.v_proj, &mut self.o_proj] {
+            layer.parameters(each);
+        }
     }
 }

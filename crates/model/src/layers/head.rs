@@ -1,18 +1,20 @@
 //! The last norm and the output projection, paid only where something is asked.
 
 use burn::tensor::{Int, Tensor, TensorData};
-use fidelio_ops::{Asked, TokenScore, Top, Weight};
+use fidelio_ops::{Asked, Loss, TokenScore, Top, Weighed, Weight};
 
 use super::RmsNorm;
 
 /// Turns hidden states into statements about the next token.
-pub(crate) struct Head {
-    norm: RmsNorm,
-    output: Weight,
+#[derive(Clone, Copy)]
+pub(crate) struct Head<'a> {
+    norm: &'a RmsNorm,
+    output: &'a Weight,
 }
 
-impl Head {
-    pub(crate) fn new(norm: RmsNorm, output: Weight) -> Self {
+impl<'a> Head<'a> {
+    /// `output` is the table of token embeddings where the two are tied.
+    pub(crate) fn new(norm: &'a RmsNorm, output: &'a Weight) -> Self {
         Self { norm, output }
     }
 
@@ -47,5 +49,10 @@ impl Head {
 
     pub(crate) fn scores(&self, picked: Tensor<2>, asked: Vec<Asked>) -> Vec<TokenScore> {
         self.output.token_scores(picked, asked)
+    }
+
+    /// The loss at picked tokens, which stand outside of any graph.
+    pub(crate) fn loss(&self, picked: Tensor<2>, targets: &[Weighed], of_weight: bool) -> Loss {
+        self.output.loss(picked, targets, of_weight)
     }
 }

@@ -1,12 +1,18 @@
-//! A linear layer over a weight as its file stores it.
+//! A linear layer over a weight as its file stores it, and what an adapter adds to it.
 
 use burn::tensor::Tensor;
 use fidelio_ops::Weight;
 
-use crate::loader::Loader;
+use crate::{
+    loader::{Loader, ModuleId},
+    parameter::Slot,
+    pass::Pass,
+};
 
 /// `x · wᵀ + b`.
 pub(crate) struct Linear {
+    module: ModuleId,
+    name: String,
     weight: Weight,
     bias: Option<Tensor<1>>,
 }
@@ -20,17 +26,30 @@ impl Linear {
         loader: &mut Loader<'_>,
     ) -> Self {
         Self {
+            module: loader.module(at, [input, output], bias),
+            name: at.into(),
             weight: loader.matrix(&format!("{at}.weight"), output, input),
             bias: bias.then(|| loader.vector(&format!("{at}.bias"), output)),
         }
     }
 
     /// `[t, input]` to `[t, output]`.
-    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let y = self.weight.linear(x);
-        match &self.bias {
+    pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
+        let adapted = pass.adapted(self.module);
+        let y = match adapted {
+            Some(adapted) => adapted.forward(&self.weight, x, pass),
+            None => self.weight.linear(x),
+        };
+        match adapted.and_then(|it| it.bias()).or(self.bias.as_ref()) {
             Some(bias) => y + bias.clone().unsqueeze(),
             None => y,
+        }
+    }
+
+    pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
+        each(&format!("{}.weight", self.name), Slot::Matrix(&mut self.weight));
+        if let Some(bias) = &mut self.bias {
+            each(&format!("{}.bias", self.name), Slot::Vector(bias));
         }
     }
 }

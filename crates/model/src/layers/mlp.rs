@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use super::Linear;
-use crate::loader::Loader;
+use crate::{loader::Loader, parameter::Slot, pass::Pass};
 
 /// `down(silu(gate(x)) · up(x))`.
 pub(crate) struct GatedMlp {
@@ -27,9 +27,15 @@ impl GatedMlp {
     }
 
     /// `[t, hidden]` to the same.
-    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        let gate = self.gate_proj.forward(x.clone()); // [t, inner]
-        let up = self.up_proj.forward(x);
-        self.down_proj.forward(fidelio_ops::gated_silu(gate, up))
+    pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
+        let gate = self.gate_proj.forward(x.clone(), pass); // [t, inner]
+        let up = self.up_proj.forward(x, pass);
+        self.down_proj.forward(fidelio_ops::gated_silu(gate, up), pass)
+    }
+
+    pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
+        for layer in [&mut self.gate_proj, &mut self.up_proj, &mut self.down_proj] {
+            layer.parameters(each);
+        }
     }
 }

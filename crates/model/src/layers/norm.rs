@@ -2,21 +2,27 @@
 
 use burn::tensor::Tensor;
 
-use crate::loader::Loader;
+use crate::{loader::Loader, parameter::Slot};
 
 /// Divides each row by its root mean square and scales its channels.
 pub(crate) struct RmsNorm {
+    name: String,
     weight: Tensor<1>,
     eps: f64,
 }
 
 impl RmsNorm {
     pub(crate) fn load(at: &str, size: usize, eps: f64, loader: &mut Loader<'_>) -> Self {
-        Self { weight: loader.vector(&format!("{at}.weight"), size), eps }
+        let name = format!("{at}.weight");
+        Self { weight: loader.vector(&name, size), name, eps }
     }
 
     /// `[t, size]` to the same.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         fidelio_ops::rms_norm(x, self.weight.clone(), self.eps)
+    }
+
+    pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
+        each(&self.name, Slot::Vector(&mut self.weight));
     }
 }

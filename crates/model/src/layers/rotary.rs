@@ -34,6 +34,7 @@ pub(crate) struct Rotary {
 }
 
 /// Cosines and sines of some positions: `[t, d/2]` each.
+#[derive(Clone)]
 pub(crate) struct Turn {
     cos: Tensor<2>,
     sin: Tensor<2>,

@@ -1,0 +1,60 @@
+//! What a model is made of, by name.
+
+use burn::tensor::Tensor;
+use fidelio_ops::Weight;
+
+/// Where a model keeps a parameter.
+pub(crate) enum Slot<'a> {
+    /// `[outputs, inputs]`, or a table `[ids, channels]`.
+    Matrix(&'a mut Weight),
+    /// `[channels]`
+    Vector(&'a mut Tensor<1>),
+}
+
+/// The values of a parameter.
+#[derive(Debug, Clone)]
+pub(crate) enum Value {
+    Matrix(Tensor<2>),
+    Vector(Tensor<1>),
+}
+
+impl Value {
+    /// A vector as a matrix of one row: what sums and optimizers work on.
+    pub(crate) fn rows(self) -> Tensor<2> {
+        match self {
+            Self::Matrix(x) => x,
+            Self::Vector(x) => x.unsqueeze(),
+        }
+    }
+
+    /// The inverse of [`Self::rows`].
+    pub(crate) fn like(&self, rows: Tensor<2>) -> Self {
+        match self {
+            Self::Matrix(_) => Self::Matrix(rows),
+            Self::Vector(_) => Self::Vector(rows.squeeze_dim(0)),
+        }
+    }
+
+    pub(crate) fn shape(&self) -> Vec<usize> {
+        match self {
+            Self::Matrix(x) => x.dims().to_vec(),
+            Self::Vector(x) => x.dims().to_vec(),
+        }
+    }
+
+    /// The same values as a leaf of a graph.
+    pub(crate) fn leaf(&self) -> Self {
+        match self.clone() {
+            Self::Matrix(x) => Self::Matrix(x.autodiff().require_grad()),
+            Self::Vector(x) => Self::Vector(x.autodiff().require_grad()),
+        }
+    }
+
+    /// A leaf's gradient, with a vector as one row; none where the loss does not depend on it.
+    pub(crate) fn gradient(&self, gradients: &burn::tensor::Gradients) -> Option<Tensor<2>> {
+        match self {
+            Self::Matrix(x) => x.grad(gradients),
+            Self::Vector(x) => x.grad(gradients).map(Tensor::unsqueeze),
+        }
+    }
+}
