@@ -194,6 +194,8 @@ mod tests {
         assert!(matches!(verify(&path), Err(Flaw::Changed { .. })));
         fs::remove_file(&file).unwrap();
         assert!(matches!(verify(&path), Err(Flaw::Unreadable { .. })));
+        fs::write(path.join(MANIFEST), r#"{ "format": 2, "files": [] }"#).unwrap();
+        assert!(matches!(verify(&path), Err(Flaw::Json { .. })));
         fs::write(path.join(MANIFEST), "{").unwrap();
         assert!(matches!(verify(&path), Err(Flaw::Json { .. })));
         fs::remove_file(path.join(MANIFEST)).unwrap();

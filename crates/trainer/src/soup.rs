@@ -58,3 +58,39 @@ fn mean(tensors: &[TensorView]) -> Bytes {
 fn element(bytes: &[u8], i: usize) -> f32 {
     f32::from_le_bytes([bytes[4 * i], bytes[4 * i + 1], bytes[4 * i + 2], bytes[4 * i + 3]])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use fidelio_weights::safetensors::{TensorPlan, open, save_safetensors};
+
+    fn saved(encoding: Encoding, shape: &[usize], bytes: Vec<u8>) -> Tensors {
+        let folder = tempfile::tempdir().unwrap();
+        let plan = TensorPlan { name: "w".to_owned(), encoding, shape: shape.to_vec() };
+        let bytes = Bytes::from(bytes);
+        save_safetensors(folder.path(), &[plan], u64::MAX, |_| Ok(bytes.clone())).unwrap();
+        open(&folder.path().join("model.safetensors")).unwrap()
+    }
+
+    fn floats(shape: &[usize], values: &[f32]) -> Tensors {
+        saved(Encoding::F32, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+    }
+
+    #[test]
+    fn it_is_the_mean_of_each_element() {
+        let (a, b) = (floats(&[2], &[1.0, -3.0]), floats(&[2], &[2.0, 5.0]));
+        let mean = Mean::new(vec![&a, &b]).get("w").unwrap();
+        assert_eq!(mean.bytes, floats(&[2], &[1.5, 1.0]).get("w").unwrap().bytes);
+        assert_eq!(mean.shape, [2]);
+    }
+
+    #[test]
+    fn what_has_no_mean_is_refused() {
+        let a = floats(&[2], &[1.0, 2.0]);
+        let other_shape = floats(&[2, 1], &[1.0, 2.0]);
+        let other_type = saved(Encoding::BF16, &[2], vec![0; 4]);
+        assert!(Mean::new(vec![&a, &other_shape]).get("w").is_err());
+        assert!(Mean::new(vec![&a, &other_type]).get("w").is_err());
+        assert!(Mean::new(Vec::new()).get("w").is_err());
+    }
+}

@@ -12,7 +12,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -42,6 +42,7 @@ pub struct BigramProbe {
     accumulated: AtomicU64,
     updates: AtomicU64,
     tokens: AtomicU64,
+    rows: Mutex<Vec<u64>>,
     fail_after: AtomicU64,
     fails: AtomicBool,
     poisoned: AtomicU64,
@@ -63,6 +64,11 @@ impl BigramProbe {
         self.tokens.load(Ordering::Relaxed)
     }
 
+    /// The numbers of the rows that `accumulate` was told, in its order.
+    pub fn rows(&self) -> Vec<u64> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Lets one `accumulate` or `score` fail, after so many more that do not.
     pub fn fail_after(&self, calls: u64) {
         self.fail_after.store(calls, Ordering::Relaxed);
@@ -72,6 +78,12 @@ impl BigramProbe {
     /// Gives the next updates a gradient that is not finite.
     pub fn poison(&self, updates: u64) {
         self.poisoned.store(updates, Ordering::Relaxed);
+    }
+
+    fn count(&self, batch: &Batch) {
+        self.accumulated.fetch_add(1, Ordering::Relaxed);
+        self.tokens.fetch_add(batch.forest.tokens.len() as u64, Ordering::Relaxed);
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner).extend(&batch.rows);
     }
 
     fn check_failure(&self) -> Result<(), BackendError> {

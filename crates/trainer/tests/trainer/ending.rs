@@ -95,6 +95,34 @@ fn a_greedy_soup_leaves_out_what_makes_it_worse() {
 }
 
 #[test]
+fn a_greedy_soup_takes_nothing_that_cannot_be_measured() {
+    let soup = Some(Soup { kind: SoupKind::Greedy, top_k: 2 });
+    let mut script = Scripted::new(&[5.0, 1.0, 4.0, 2.0, 3.0, f64::NAN]);
+    let (summary, ..) = run(TrainPlan { model_soup: soup, ..steady() }, &mut script);
+    assert_eq!(summary.handed_back, HandedBack::Soup { updates: vec![4], metric: 1.0 });
+}
+
+#[test]
+fn an_evaluation_tells_the_training_loss_since_the_one_before() {
+    let (_, _, log) = run(steady(), &mut held_out());
+    let (mut sum, mut tokens, mut evaluations) = (0.0, 0.0, 0);
+    for event in &log.events {
+        match event {
+            Event::Step(step) => {
+                sum += step.loss * step.tokens_learnt as f64;
+                tokens += step.tokens_learnt as f64;
+            }
+            Event::Evaluated(evaluated) => {
+                assert!((evaluated.training_loss - sum / tokens).abs() < 1e-9);
+                (sum, tokens, evaluations) = (0.0, 0.0, evaluations + 1);
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(evaluations, 5);
+}
+
+#[test]
 fn a_greedy_soup_is_never_worse_than_the_best() {
     let soup = Some(Soup { kind: SoupKind::Greedy, top_k: 4 });
     let (summary, mut session, _) =
@@ -108,20 +136,21 @@ fn a_greedy_soup_is_never_worse_than_the_best() {
 #[test]
 fn a_stop_saves_and_says_so() {
     let folder = tempfile::tempdir().unwrap();
-    let (mut session, rows, mut log) = (session(), rows(), Log::stopping_at(3));
+    let (mut session, rows, mut log) = (session(), rows(), Log::stopping_at(4));
     let kept = Some(checkpoints(folder.path()));
     let mut held_out = held_out();
     let trainer =
         Trainer::new(steady(), &mut session, &rows, Some(&mut held_out), kept, &mut log).unwrap();
     let summary = trainer.run().unwrap();
-    assert_eq!((summary.ended, summary.update), (Ended::Stopped, 3));
+    assert_eq!((summary.ended, summary.update), (Ended::Stopped, 4));
+    assert_eq!(log.metrics().len(), 1, "whoever says stop does not wait for an evaluation");
     assert_eq!(summary.handed_back, HandedBack::Last);
-    assert!(folder.path().join("checkpoints/update-00000003/manifest.json").exists());
+    assert!(folder.path().join("checkpoints/update-00000004/manifest.json").exists());
     let last = &log.events[log.events.len() - 2..];
     assert!(
-        matches!(last, [Event::Checkpointed { update: 3, .. }, Event::Finished(told)] if *told == summary)
+        matches!(last, [Event::Checkpointed { update: 4, .. }, Event::Finished(told)] if *told == summary)
     );
-    assert_eq!(parameters(&session), parameters_after(&steady(), 3));
+    assert_eq!(parameters(&session), parameters_after(&steady(), 4));
 }
 
 #[test]

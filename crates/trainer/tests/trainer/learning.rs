@@ -50,6 +50,13 @@ fn eight_times_one_row_is_once_eight_rows() {
 }
 
 #[test]
+fn rows_keep_their_numbers_within_the_update() {
+    let plan = TrainPlan { updates: 2, batch_size: 4, gradient_accumulation_steps: 2, ..plan() };
+    let (_, session) = train(&plan, &rows());
+    assert_eq!(session.probe().rows(), [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2]);
+}
+
+#[test]
 fn the_last_window_of_an_epoch_is_averaged_over_its_own_rows() {
     let rows = rows();
     let mut plan = TrainPlan { updates: 2, batch_size: 4, shuffle: false, ..plan() };

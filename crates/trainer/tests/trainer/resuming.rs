@@ -165,6 +165,31 @@ fn a_run_neither_overwrites_another_nor_begins_from_nothing() {
 }
 
 #[test]
+fn an_evaluation_that_a_stop_left_out_is_caught_up_with_once() {
+    let folder = folder();
+    begin(&plan(), folder.path(), &mut Log::stopping_at(10)).unwrap();
+    assert_eq!(left(folder.path(), 10).1.evaluated, 8);
+    let mut logs = [Log::default(), Log::default()];
+    for log in &mut logs {
+        resume(&plan(), folder.path(), log).unwrap();
+        assert_eq!(left(folder.path(), 10).1.evaluated, 10);
+    }
+    assert_eq!(logs.map(|log| log.metrics().len()), [1, 0]);
+}
+
+#[test]
+fn a_damaged_checkpoint_takes_no_good_ones_place() {
+    let folder = folder();
+    let plan = TrainPlan { checkpoint_every: 2, ..plan() };
+    begin(&plan, folder.path(), &mut Log::default()).unwrap();
+    let at = |update: u64| folder.path().join(format!("checkpoints/update-{update:08}"));
+    fs::write(at(10).join("parameters.safetensors"), "").unwrap();
+    resume(&plan, folder.path(), &mut Log::stopping_at(9)).unwrap();
+    assert!(at(8).exists() && at(9).exists() && at(10).exists());
+    assert!(!at(6).exists());
+}
+
+#[test]
 fn only_parameters_that_a_checkpoint_counts_on_are_kept() {
     let folder = folder();
     let soup = Some(Soup { kind: SoupKind::Uniform, top_k: 2 });

@@ -73,8 +73,7 @@ impl Learn for BigramSession {
             }
         }
         learning.added = true;
-        self.probe.accumulated.fetch_add(1, Ordering::Relaxed);
-        self.probe.tokens.fetch_add(batch.forest.tokens.len() as u64, Ordering::Relaxed);
+        self.probe.count(batch);
         Ok(loss)
     }
 
