@@ -4,6 +4,8 @@
 //! in a batch equals the row alone, a forest equals its paths. Schedulers, trainers and servers
 //! are tested with it in milliseconds; a script can make it spell any text.
 
+mod bigram;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -18,6 +20,8 @@ use crate::{
     DeviceInfo, Logits, OpenSpec, Parent, Precision, RowId, RowStep, RowTo, Score, Scores, Session,
     Shape, Verb, Want, Wanted, Weights,
 };
+
+pub use bigram::{BigramProbe, BigramSession};
 
 /// The hash of a path without tokens.
 const ROOT: u64 = 0x243f_6a88_85a3_08d3;

@@ -34,7 +34,7 @@ pub use adapter::{AdapterId, AdapterSpec, LoraBias, LoraInit, LoraSpec, TargetMo
 pub use encoding::Encoding;
 pub use error::BackendError;
 #[cfg(feature = "testing")]
-pub use fake::{FakeBackend, FakeLimits, FakeProbe, FakeSession};
+pub use fake::{BigramProbe, BigramSession, FakeBackend, FakeLimits, FakeProbe, FakeSession};
 pub use forest::{Ask, Batch, Forest, Node, Parent, Target};
 pub use learn::{
     Clip, Learn, LearnSpec, LossSum, OptimizerSpec, ParameterInfo, Part, TensorSink, Trains,
