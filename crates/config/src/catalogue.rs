@@ -7,11 +7,15 @@ mod adapter;
 mod decoder;
 mod defaults;
 mod feature;
+mod finetune;
 mod generation;
 mod hyperopt;
+mod lora;
 mod machine;
+mod optimizer;
 mod preprocessing;
 mod prompt;
+mod schedule;
 mod top;
 mod trainer;
 mod walk;
@@ -270,6 +274,15 @@ impl Variant {
     pub fn keys(&self) -> impl Iterator<Item = &'static Key> + use<> {
         self.keys.iter().flat_map(|group| group.iter())
     }
+}
+
+/// A variant that works.
+pub(crate) const fn variant(
+    name: &'static str,
+    doc: &'static str,
+    keys: &'static [&'static [Key]],
+) -> Variant {
+    Variant { name, doc, status: Status::Built, keys }
 }
 
 /// A choice that works.

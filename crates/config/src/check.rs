@@ -17,7 +17,7 @@ use crate::suggest::nearest;
 use crate::view::join;
 use crate::yaml::{Entry, Node, Shape};
 
-use self::complain::{not_built, not_built_hint};
+use self::complain::{not_built, not_built_hint, null_hint};
 use self::shape::{first, fits, is_default, plain, same_shape};
 use self::words::{built_variants, did_you_mean, expected, expected_list, quote_hint, variants};
 pub(crate) use self::words::{float_bounds, int_bounds};
@@ -273,9 +273,12 @@ impl Walk<'_> {
             let known = union.variants.iter().map(|variant| variant.name);
             let near = nearest(tag, known.clone());
             let node = tag_node.unwrap_or(node);
-            let problem = self
-                .not_allowed(&at, node, format!("cannot be `{tag}`"))
-                .hint(did_you_mean(near, || format!("one of {}", variants(union))));
+            let problem = self.not_allowed(&at, node, format!("cannot be `{tag}`")).hint(
+                null_hint(&at).filter(|_| node.is_null()).map_or_else(
+                    || did_you_mean(near, || format!("one of {}", variants(union))),
+                    str::to_owned,
+                ),
+            );
             self.fail(problem, &at);
             self.known_somewhere(union, map, path);
             return None;
@@ -356,19 +359,19 @@ impl Walk<'_> {
         entry: &Entry,
         path: &str,
     ) -> Option<Problem> {
-        let owners: Vec<&str> = union
-            .variants
-            .iter()
-            .filter(|other| other.keys().any(|key| key.name == &*entry.key))
-            .map(|other| other.name)
-            .collect();
+        let owners =
+            union.variants.iter().filter(|other| other.keys().any(|key| key.name == &*entry.key));
+        let (built, later): (Vec<&Variant>, Vec<_>) =
+            owners.partition(|other| other.status == Status::Built);
+        let owners = if built.is_empty() { later } else { built };
         if owners.is_empty() {
             return None;
         }
         let at = join(path, &entry.key);
         let tag = join(path, union.tag);
         let message = format!("`{at}` has no effect with `{tag}: {}`", variant.name);
-        let owners = owners.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let owners =
+            owners.iter().map(|it| format!("`{}`", it.name)).collect::<Vec<_>>().join(", ");
         let problem = Problem::new(Kind::Useless, &at, message)
             .at(self.sources, entry.key_span, "")
             .hint(format!("it belongs to {owners}: remove it, or change `{tag}`"));

@@ -1,7 +1,9 @@
 //! What no single key can know: rules across keys.
 
+mod adapter;
 mod output;
 mod prompt;
+mod trainer;
 
 use serde_json::Value;
 
@@ -21,6 +23,8 @@ pub(crate) fn rules(checked: &Checked, settled: &Value, sources: &[Source]) -> F
     rules.split();
     rules.labels();
     rules.metric();
+    rules.adapter();
+    rules.trainer();
     rules.found
 }
 
@@ -138,6 +142,24 @@ impl Rules<'_> {
             let problem = self.at(Kind::NotAllowed, path, message);
             self.found.push(problem);
         }
+    }
+
+    /// The text at a path must be a regular expression.
+    fn regex(&mut self, path: &str) {
+        if let Some(text) = self.view.text(path).map(str::to_owned) {
+            self.regex_text(path, &text);
+        }
+    }
+
+    fn regex_text(&mut self, path: &str, text: &str) {
+        let Err(error) = regex::RegexBuilder::new(text).size_limit(1 << 20).build() else { return };
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or("").trim();
+        let reason = reason.strip_prefix("error: ").unwrap_or(reason).to_owned();
+        let problem = self
+            .at(Kind::NotAllowed, path, format!("`{path}` is not a regular expression"))
+            .because(reason);
+        self.found.push(problem);
     }
 
     /// A problem at the value of a path.

@@ -1,18 +1,29 @@
 //! A run file as types: what the rest of the program reads.
 
+mod adapter;
 mod features;
 mod generation;
+mod optimizer;
 mod prompt;
+mod schedule;
+mod trainer;
 
 use serde::{Deserialize, Serialize};
 
+pub use adapter::{Adapter, BiasType, Lora, LoraInit, LoraStart, NewLora, TargetModules};
 pub use features::{
     CategoryDecoder, CategoryExtractor, CategoryOutput, Choose, InputFeature, LabelScore, Labels,
     MatchKind, MatchRule, MissingValues, OutputFeature, TextCells, TextDecoder, TextOutput,
     TextType,
 };
 pub use generation::{Generation, OneOrMany};
-pub use prompt::{Boundary, ChatTemplate, Overflow, Prompt, Side, SpecialTokens};
+pub use optimizer::Optimizer;
+pub use prompt::{Boundary, ChatTemplate, LearntTurns, Overflow, Prompt, Side, SpecialTokens};
+pub use schedule::{Decay, Plateau, Scheduler, Warmup, WatchedSplit};
+pub use trainer::{
+    Batches, Checkpoints, Finetune, GradientClipping, LearningRate, Length, ModelSoup, Soup,
+    Trainer,
+};
 
 /// A whole run file with every default filled. A field that is `None` was not written and has no
 /// default, or cannot have an effect beside the others.
@@ -35,6 +46,8 @@ pub struct RunConfig {
     pub preprocessing: Preprocessing,
     /// What is learnt.
     pub trainer: Trainer,
+    /// Small weights on top of the model.
+    pub adapter: Option<Adapter>,
     /// Changes to the model.
     pub model_parameters: Option<ModelParameters>,
     /// Which machines take part.
@@ -74,6 +87,11 @@ impl RunConfig {
         output
             .or(self.preprocessing.global_max_sequence_length)
             .map_or(context / 2, |length| length.max(LEAST))
+    }
+
+    /// Strength of the noise on token embeddings while they are learnt; 0 for none.
+    pub fn neftune_noise_alpha(&self) -> f64 {
+        self.model_parameters.as_ref().and_then(|it| it.neftune_noise_alpha).unwrap_or(0.0)
     }
 
     /// The seed of token sampling.
@@ -149,27 +167,8 @@ pub enum Split {
     },
 }
 
-/// What is learnt, and how it is measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "lowercase")]
-#[non_exhaustive]
-pub enum Trainer {
-    /// Nothing is learnt.
-    None(Evaluation),
-}
-
-impl Trainer {
-    /// How the run is measured.
-    pub fn evaluation(&self) -> &Evaluation {
-        match self {
-            Self::None(it) => it,
-        }
-    }
-}
-
 /// How a run is measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// Whether no metric is computed.
     pub skip_all_evaluation: bool,
@@ -191,6 +190,36 @@ pub enum BatchSize {
     Auto(Auto),
 }
 
+impl BatchSize {
+    /// The number; none is `auto`.
+    pub fn rows(self) -> Option<usize> {
+        match self {
+            Self::Rows(rows) => Some(rows),
+            Self::Auto(_) => None,
+        }
+    }
+}
+
+/// A value, or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OrAuto<T> {
+    /// This.
+    Value(T),
+    /// What follows from the rest.
+    Auto(Auto),
+}
+
+impl<T> OrAuto<T> {
+    /// The value; none is `auto`.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Auto(_) => None,
+        }
+    }
+}
+
 /// The word `auto`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -205,6 +234,8 @@ pub enum Auto {
 pub struct ModelParameters {
     /// Stretched rotary positions.
     pub rope_scaling: Option<RopeScaling>,
+    /// Strength of the noise on token embeddings; none in a run that does not learn.
+    pub neftune_noise_alpha: Option<f64>,
 }
 
 /// Stretched rotary positions.

@@ -179,7 +179,8 @@ fn derive(settled: &mut Value, checked: &Checked) {
             continue;
         }
         let view = View { written: &checked.written, settled, broken: &checked.broken };
-        if let Some(value) = derive(&view, parent) {
+        if let Some(mut value) = derive(&view, parent) {
+            fill_value(&mut value, &entry.key.takes);
             insert(settled, parent, name, value);
         }
     }

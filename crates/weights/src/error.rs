@@ -57,6 +57,34 @@ pub enum WeightsError {
         /// The file.
         path: PathBuf,
     },
+    /// A folder that holds no adapter.
+    #[error("`{path}` holds no adapter: `{missing}` is missing")]
+    NoAdapter {
+        /// The folder.
+        path: PathBuf,
+        /// What was looked for.
+        missing: &'static str,
+        /// What is there instead.
+        found: Vec<String>,
+    },
+    /// An adapter that is something else than what can be used, or says what is not known.
+    #[error("`{key}` in `{path}` {problem}")]
+    AdapterConfig {
+        /// Its `adapter_config.json`.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with it, as the end of a sentence.
+        problem: String,
+    },
+    /// A tensor that belongs to no adapter we know.
+    #[error("tensor `{tensor}` of `{path}` is none of a LoRA adapter")]
+    AdapterTensor {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+    },
     /// Several files of which one must be chosen.
     #[error("`{path}` holds several models: {}", .choices.join(", "))]
     Ambiguous {
@@ -251,8 +279,22 @@ impl WeightsError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
-            Self::NoCheckpoint { found, .. } if found.is_empty() => "the folder is empty".into(),
-            Self::NoCheckpoint { found, .. } => format!("it holds {}", found.join(", ")).into(),
+            Self::NoCheckpoint { found, .. } | Self::NoAdapter { found, .. } => {
+                if found.is_empty() {
+                    "the folder is empty".into()
+                } else {
+                    format!("it holds {}", found.join(", ")).into()
+                }
+            }
+            Self::AdapterTensor { .. } => {
+                "an adapter that also changes embeddings or whole layers cannot be used; merge it \
+                 into its model with PEFT"
+                    .into()
+            }
+            Self::Pickle { path } if path.ends_with("adapter_model.bin") => {
+                "load it with PEFT and save it again: `save_pretrained(folder)` writes safetensors"
+                    .into()
+            }
             Self::Pickle { .. } => "convert it to safetensors with the tool that made it, for \
                 example `save_pretrained(folder, safe_serialization=True)` of transformers"
                 .into(),

@@ -17,8 +17,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`peft`] reads and writes adapters, and [`TensorBuffer`] turns what an engine learnt into a file.
+//!
 //! It deliberately runs no model, renders no template and reads no pickles.
 
+mod buffer;
 mod chat_template;
 mod checkpoint;
 mod error;
@@ -26,6 +29,7 @@ mod export;
 mod folder;
 pub mod gguf;
 mod mmap;
+pub mod peft;
 pub mod safetensors;
 mod source;
 mod tensors;
@@ -34,6 +38,7 @@ mod tokenizer;
 mod atomic;
 mod json;
 
+pub use buffer::TensorBuffer;
 pub use chat_template::ChatTemplateSource;
 pub use checkpoint::{Checkpoint, Description, FileFormat};
 pub use error::{Fault, HubFault, WeightsError};

@@ -1,12 +1,13 @@
-//! `adapter`, `adapters`, `quantization`: known in full, built not at all.
+//! `adapter`, `adapters`, `quantization`: known in full, of which LoRA is built.
 
+use super::lora::LORA;
 use super::{
     COUNT, Choice, EMPTY, FALSE, Fill, Key, NOT_NEGATIVE, NULL, NUMBER, POSITIVE, SHARE, SIZE,
-    Section, TRUE, Type, Union, Variant, built, key, later_variant,
+    Section, TRUE, Type, Union, Variant, built, key, later_variant, variant,
 };
 
 const fn adapter(name: &'static str, keys: &'static [&'static [Key]]) -> Variant {
-    later_variant(name, "adapters", keys)
+    later_variant(name, "adapters other than LoRA", keys)
 }
 
 pub(super) static ADAPTER: Union = Union {
@@ -15,27 +16,36 @@ pub(super) static ADAPTER: Union = Union {
     shorthand: true,
     fallback: None,
     variants: &[
-        adapter("lora", &[COMMON, LORA]),
+        variant(
+            "lora",
+            "Two thin matrices beside each target, whose product is added to its weight.",
+            &[COMMON, LORA],
+        ),
         adapter("adalora", &[COMMON, LORA, ADALORA]),
-        adapter("ia3", &[COMMON, IA3]),
+        adapter("ia3", &[COMMON, TARGETS, IA3]),
         adapter(
             "vera",
-            &[COMMON, &[rank("256"), key("projection_prng_key", COUNT, Fill::Json("0"), "Seed.")]],
+            &[
+                COMMON,
+                TARGETS,
+                &[rank("256"), key("projection_prng_key", COUNT, Fill::Json("0"), "Seed.")],
+            ],
         ),
-        adapter("loha", &[COMMON, &[rank("8"), ALPHA]]),
-        adapter("lokr", &[COMMON, &[rank("8"), ALPHA]]),
-        adapter("fourierft", &[COMMON, &[frequencies("1000"), scaling("150.0")]]),
-        adapter("boft", &[COMMON, BOFT]),
-        adapter("oft", &[COMMON, OFT]),
+        adapter("loha", &[COMMON, TARGETS, &[rank("8"), ALPHA]]),
+        adapter("lokr", &[COMMON, TARGETS, &[rank("8"), ALPHA]]),
+        adapter("fourierft", &[COMMON, TARGETS, &[frequencies("1000"), scaling("150.0")]]),
+        adapter("boft", &[COMMON, TARGETS, BOFT]),
+        adapter("oft", &[COMMON, TARGETS, OFT]),
         adapter(
             "hra",
-            &[COMMON, &[rank("8"), key("apply_GS", Type::Bool, FALSE, "Orthogonalises.")]],
+            &[COMMON, TARGETS, &[rank("8"), key("apply_GS", Type::Bool, FALSE, "Orthogonalises.")]],
         ),
-        adapter("tinylora", &[COMMON, TINY]),
+        adapter("tinylora", &[COMMON, TARGETS, TINY]),
         adapter(
             "c3a",
             &[
                 COMMON,
+                TARGETS,
                 &[
                     key("block_size", SIZE, Fill::Json("256"), "Size of blocks."),
                     key(
@@ -51,6 +61,7 @@ pub(super) static ADAPTER: Union = Union {
             "waveft",
             &[
                 COMMON,
+                TARGETS,
                 &[
                     frequencies("2592"),
                     scaling("25.0"),
@@ -63,12 +74,13 @@ pub(super) static ADAPTER: Union = Union {
                 ],
             ],
         ),
-        adapter("ln_tuning", &[COMMON]),
-        adapter("vblora", &[COMMON, VBLORA]),
+        adapter("ln_tuning", &[COMMON, TARGETS]),
+        adapter("vblora", &[COMMON, TARGETS, VBLORA]),
         adapter(
             "adaption_prompt",
             &[
                 COMMON,
+                TARGETS,
                 &[
                     key("adapter_len", SIZE, Fill::Json("4"), "Tokens."),
                     key("adapter_layers", SIZE, Fill::Json("1"), "Layers."),
@@ -83,11 +95,19 @@ const COMMON: &[Key] = &[
         "pretrained_adapter_weights",
         Type::Words,
         NULL,
-        "A trained adapter to start from, or to use.",
-    ),
-    key("postprocessor", Type::Section(&POSTPROCESSOR), EMPTY, "What happens after training."),
-    key("target_modules", Type::List(&Type::Label, 1), NULL, "Names of the layers that get one."),
+        "Folder of a trained adapter in PEFT's format, to use as it is or to start from; its own files say its rank and targets.",
+    )
+    .differs("Ludwig reads adapters from the hub only"),
+    key("postprocessor", Type::Section(&POSTPROCESSOR), EMPTY, "What happens after training.")
+        .not_built("merging an adapter into the model"),
 ];
+
+const TARGETS: &[Key] = &[key(
+    "target_modules",
+    Type::List(&Type::Label, 1),
+    NULL,
+    "Names of the layers that get one.",
+)];
 
 static POSTPROCESSOR: Section = Section {
     doc: "What happens after training.",
@@ -108,16 +128,6 @@ const fn scaling(default: &'static str) -> Key {
     key("scaling", POSITIVE, Fill::Json(default), "Strength.")
 }
 
-const INITS: &[Choice] = &[
-    built("default", ""),
-    built("gaussian", ""),
-    built("eva", ""),
-    built("olora", ""),
-    built("pissa", ""),
-    built("corda", ""),
-    built("loftq", ""),
-    built("orthogonal", ""),
-];
 const WAVELETS: &[Choice] = &[
     built("db1", ""),
     built("db2", ""),
@@ -126,49 +136,6 @@ const WAVELETS: &[Choice] = &[
     built("sym2", ""),
     built("coif1", ""),
 ];
-
-const LORA: &[Key] = &[
-    rank("8"),
-    key("alpha", POSITIVE, NULL, "Strength; twice the rank when absent.").also(&["lora_alpha"]),
-    key("dropout", SHARE, Fill::Json("0.0"), "Dropout.")
-        .differs("0.05 in Ludwig")
-        .also(&["lora_dropout"]),
-    key(
-        "bias_type",
-        Type::Choice(&[built("none", ""), built("all", ""), built("lora_only", "")]),
-        Fill::Json("\"none\""),
-        "Which biases train.",
-    ),
-    key("use_rslora", Type::Bool, FALSE, "Scales by the root of the rank."),
-    key("use_dora", Type::Bool, FALSE, "Trains lengths apart."),
-    key("loraplus_lr_ratio", POSITIVE, NULL, "Rate of B over that of A."),
-    key("init_lora_weights", Type::Choice(INITS), Fill::Json("\"default\""), "How it begins."),
-    key("eva_config", Type::Section(&EVA), NULL, "Settings of `eva`."),
-    key("loftq_config", Type::Section(&LOFTQ), NULL, "Settings of `loftq`."),
-    key("rank_pattern", Type::Map(&SIZE, 0), NULL, "Rank by layer."),
-    key("alpha_pattern", Type::Map(&POSITIVE, 0), NULL, "Strength by layer."),
-    key("layer_replication", Type::List(&Type::List(&COUNT, 2), 1), NULL, "Layers that repeat."),
-];
-
-static EVA: Section = Section {
-    doc: "Settings of `eva`.",
-    keys: &[&[
-        key("rho", POSITIVE, Fill::Json("2.0"), "Redistribution."),
-        key("tau", SHARE, Fill::Json("0.99"), "Similarity at which it ends."),
-        key("use_label_mask", Type::Bool, TRUE, "Masks labels."),
-        key("label_mask_value", Type::Int(i64::MIN, i64::MAX), Fill::Json("-100"), "The mask."),
-        key("whiten", Type::Bool, FALSE, "Whitens."),
-        key("adjust_scaling_factors", Type::Bool, TRUE, "Adjusts strengths."),
-    ]],
-};
-
-static LOFTQ: Section = Section {
-    doc: "Settings of `loftq`.",
-    keys: &[&[
-        key("loftq_bits", Type::Int(2, 8), Fill::Json("4"), "Bits."),
-        key("loftq_iter", SIZE, Fill::Json("1"), "Rounds."),
-    ]],
-};
 
 const ADALORA: &[Key] = &[
     key("target_r", SIZE, Fill::Json("8"), "Mean rank at the end."),

@@ -209,7 +209,7 @@ const TEXT_PREPROCESSING: Key =
 const TEXT_DECODER: Key =
     key("decoder", Type::Union(&decoder::TEXT), EMPTY, "How the answer is read.");
 const LOSS_TEXT: Key = key("loss", Type::Union(&TEXT_LOSS), EMPTY, "What training minimises.")
-    .not_built("fine-tuning");
+    .not_built("other losses");
 
 fn evaluates(view: &View<'_>, _: &str) -> bool {
     view.broken("trainer") || view.get("trainer.skip_all_evaluation") != Some(&Value::Bool(true))
@@ -285,7 +285,7 @@ const CATEGORY: &[Key] = &[
     key("decoder", Type::Union(&decoder::CATEGORY), EMPTY, "How the label is found."),
     key("top_k", SIZE, TOP_K, "The k of the metric `hits_at_k`.").only(evaluates, EVALUATES),
     key("loss", Type::Union(&CATEGORY_LOSS), EMPTY, "What training minimises.")
-        .not_built("fine-tuning"),
+        .not_built("other losses"),
     key("calibration", Type::Bool, FALSE, "Calibrates probabilities on validation rows.")
         .not_built("calibration on validation rows"),
 ];
@@ -327,21 +327,21 @@ const IDLE_OUTPUT: &[Key] = &[
     key("reduce_dependencies", Type::Label, NULL, "How outputs combine.").no_effect(SEVERAL),
     key("dependencies", Type::List(&Type::Label, 0), NULL, "Outputs it depends on.")
         .no_effect(SEVERAL),
-    key("class_similarities", Type::Any, NULL, "How near classes are.").not_built("fine-tuning"),
+    key("class_similarities", Type::Any, NULL, "How near classes are.").not_built("other losses"),
 ];
 
 const LOSS: &[Key] = &[
-    key("class_weights", Type::Any, NULL, "Weights of classes.").not_built("fine-tuning"),
-    key("robust_lambda", NOT_NEGATIVE, Fill::Json("0"), "Robust loss.").not_built("fine-tuning"),
+    key("class_weights", Type::Any, NULL, "Weights of classes.").not_built("other losses"),
+    key("robust_lambda", NOT_NEGATIVE, Fill::Json("0"), "Robust loss.").not_built("other losses"),
     key("confidence_penalty", NOT_NEGATIVE, Fill::Json("0"), "Penalty on confidence.")
-        .not_built("fine-tuning"),
-    key("class_similarities", Type::Any, NULL, "How near classes are.").not_built("fine-tuning"),
+        .not_built("other losses"),
+    key("class_similarities", Type::Any, NULL, "How near classes are.").not_built("other losses"),
     key("class_similarities_temperature", NOT_NEGATIVE, Fill::Json("0"), "How much that counts.")
-        .not_built("fine-tuning"),
+        .not_built("other losses"),
     key("label_smoothing", SHARE, Fill::Json("0"), "Share given to other classes.")
-        .not_built("fine-tuning"),
-    key("weight", NOT_NEGATIVE, Fill::Json("1.0"), "Weight of the loss.").not_built("fine-tuning"),
-    key("unique", Type::Bool, FALSE, "Counts each token once.").not_built("fine-tuning"),
+        .not_built("other losses"),
+    key("weight", NOT_NEGATIVE, Fill::Json("1.0"), "Weight of the loss.").not_built("other losses"),
+    key("unique", Type::Bool, FALSE, "Counts each token once.").not_built("other losses"),
 ];
 
 pub(super) static TEXT_LOSS: Union = Union {
@@ -356,7 +356,7 @@ pub(super) static TEXT_LOSS: Union = Union {
             status: Status::Built,
             keys: &[LOSS],
         },
-        later_variant("sequence_softmax_cross_entropy", "fine-tuning", &[LOSS]),
+        later_variant("sequence_softmax_cross_entropy", "other losses", &[LOSS]),
     ],
 };
 

@@ -1,6 +1,7 @@
 //! `generation` and `model_parameters`: how the answer is written.
 
 use super::decoder::generates_text;
+use super::finetune::{LEARNS, learns};
 use super::{
     Bound, COUNT, Choice, FALSE, Fill, Key, NOT_NEGATIVE, NULL, NUMBER, POSITIVE, POSITIVE_SHARE,
     SHARE, SIZE, Section, TOKEN, TRUE, Type, built, key,
@@ -216,8 +217,14 @@ pub(super) static MODEL_PARAMETERS: Section = Section {
             NULL,
             "Stretches rotary positions for longer contexts.",
         ),
-        key("neftune_noise_alpha", COUNT, Fill::Json("0"), "Noise on embeddings in training.")
-            .not_built("fine-tuning"),
+        key(
+            "neftune_noise_alpha",
+            NOT_NEGATIVE,
+            Fill::Json("0.0"),
+            "Strength of the noise on token embeddings while they are learnt (NEFTune; 5 or 10 are usual); above 0, rows that begin alike are no longer computed together.",
+        )
+        .differs("Ludwig takes whole numbers only")
+        .only(learns, LEARNS),
     ]],
 };
 

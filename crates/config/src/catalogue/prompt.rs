@@ -1,8 +1,10 @@
 //! `prompt`: how a row becomes what the model reads.
 
+use super::finetune::learns;
 use super::{
     Choice, EMPTY, Fill, Key, NULL, SIZE, Section, Status, Type, Union, Variant, built, key, later,
 };
+use crate::view::join;
 
 pub(super) static PROMPT: Section =
     Section { doc: "How a row becomes the text that the model reads.", keys: &[PROMPT_KEYS] };
@@ -73,6 +75,21 @@ const PROMPT_KEYS: &[Key] = &[
         "What happens where the tokenizer would merge the prompt's end with the answer's beginning, as a space at the end of a template does.",
     )
     .differs("Ludwig always encodes apart"),
+    key(
+        "learn",
+        Type::Choice(&[
+            built("last", "The last one; the turns before are its prompt."),
+            built("all", "Every one."),
+        ]),
+        Fill::Json("\"last\""),
+        "Which of the assistant's turns in a `messages` column are learnt.",
+    )
+    .differs("not in Ludwig")
+    .only(
+        |view, parent| learns(view, parent) && view.may_have(&join(parent, "messages")),
+        "`trainer.type: finetune` and `prompt.messages`",
+    )
+    .also(&["train_on", "assistant_only_loss"]),
     key("retrieval", Type::Section(&RETRIEVAL), NULL, "Shows similar labelled rows in the prompt.")
         .not_built("retrieval"),
 ];

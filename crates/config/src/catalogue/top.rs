@@ -67,8 +67,7 @@ const KEYS: &[Key] = &[
     key("defaults", Type::Section(&defaults::DEFAULTS), NULL, "Settings for every feature of a type."),
     key("model_parameters", Type::Section(&generation::MODEL_PARAMETERS), NULL, "Changes to the model itself."),
     key("adapter", Type::Union(&adapter::ADAPTER), NULL, "Small weights that are trained, or loaded, on top of the model.")
-        .not_built("adapters")
-        .also(&["peft", "lora"]),
+        .also(&["peft", "peft_config", "lora"]),
     key("adapters", Type::Section(&adapter::ADAPTERS), NULL, "Several named adapters, and how they merge.")
         .not_built("several adapters"),
     key("quantization", Type::Section(&adapter::QUANTIZATION), NULL, "Loads the model's weights in fewer bits.")

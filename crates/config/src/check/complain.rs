@@ -120,6 +120,10 @@ pub(super) fn not_built_hint(key: &Key) -> String {
             "remove it; a GGUF file as `base_model` keeps its weights quantised".to_owned()
         }
         "retrieval" => "remove it; fixed examples can stand in `prompt.template`".to_owned(),
+        "regularization_type" | "regularization_lambda" => {
+            "remove it; `weight_decay` of the optimizer shrinks weights".to_owned()
+        }
+        "use_mixed_precision" => "remove it; the top level's `precision` decides".to_owned(),
         _ => "remove it".to_owned(),
     }
 }
@@ -132,11 +136,18 @@ pub(super) fn range_hint(path: &str) -> Option<&'static str> {
         "preprocessing.sample_ratio" => {
             Some("it is the share of rows that is kept: 1.0 keeps all of them")
         }
+        "trainer.learning_rate" => Some("0.0002 is usual with an adapter, 0.00002 without"),
         "model_parameters.rope_scaling.factor" => {
             Some("remove `rope_scaling` to keep the context as it is")
         }
         _ => None,
     }
+}
+
+/// What `null` means in Ludwig, where it cannot be written here.
+pub(super) fn null_hint(path: &str) -> Option<&'static str> {
+    (path == "trainer.learning_rate_scheduler.decay")
+        .then_some("for a rate that stays as it is, write `constant`; left out, it is `cosine`")
 }
 
 /// What a minimal file would say.

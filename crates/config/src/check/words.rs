@@ -100,6 +100,12 @@ pub(crate) fn float_bounds(from: Bound, to: Bound) -> String {
         (Bound::Without(from), Bound::With(to)) => {
             format!("must be above {from} and at most {to}")
         }
+        (Bound::With(from), Bound::Without(to)) => {
+            format!("must be at least {from} and below {to}")
+        }
+        (Bound::Without(from), Bound::Without(to)) => {
+            format!("must be above {from} and below {to}")
+        }
         (_, Bound::With(to)) => format!("must be at most {to}"),
         (_, Bound::Without(to)) => format!("must be below {to}"),
     }

@@ -25,6 +25,18 @@ pub struct Prompt {
     pub special_tokens_in_data: SpecialTokens,
     /// What happens where prompt and answer do not meet at a token's border.
     pub boundary: Boundary,
+    /// Which of the assistant's turns are learnt; none without `messages` or learning.
+    pub learn: Option<LearntTurns>,
+}
+
+/// Which of the assistant's turns are learnt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LearntTurns {
+    /// The last one.
+    Last,
+    /// Every one.
+    All,
 }
 
 /// What happens to rows that spell special tokens.

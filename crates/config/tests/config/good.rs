@@ -1,8 +1,11 @@
 //! Run files that are fine, and what they mean.
 
+use std::num::NonZeroUsize;
+
 use fidelio_config::{
-    BatchSize, ChatTemplate, Choose, Generation, LabelScore, MatchKind, OutputFeature, Overflow,
-    Override, RunConfig, Side, Split, parse,
+    Adapter, BatchSize, Batches, ChatTemplate, Checkpoints, Choose, Decay, Finetune, Generation,
+    GradientClipping, LabelScore, LearntTurns, Length, LoraStart, MatchKind, Optimizer,
+    OutputFeature, Overflow, Override, RunConfig, Side, Split, TargetModules, parse,
 };
 use serde_json::Value;
 
@@ -149,6 +152,73 @@ fn max_new_tokens_follows_ludwigs_rule_without_its_slip() {
     assert_eq!(config(&output).max_new_tokens(4096), 32);
     let output = output.replace("length: 8", "length: 100");
     assert_eq!(config(&output).max_new_tokens(4096), 100);
+}
+
+fn finetune(config: &RunConfig) -> &Finetune {
+    config.trainer.finetune().unwrap()
+}
+
+#[test]
+fn fine_tuning_defaults_suit_language_models() {
+    let lora = file("finetune-lora");
+    let it = finetune(&lora);
+    assert_eq!(it.learning_rate.rate(true).to_bits(), 2e-4_f64.to_bits());
+    assert_eq!(it.length, Length::Epochs { epochs: 3 });
+    let curve = &it.learning_rate_scheduler;
+    assert!(matches!(curve.decay, Decay::Cosine { t_0: None, .. }), "{curve:?}");
+    assert_eq!(format!("{:?}", curve.warmup.unwrap().warmup_fraction), "0.03");
+    assert!(matches!(it.optimizer, Optimizer::Adamw { .. }), "{:?}", it.optimizer);
+    assert_eq!(it.gradient_clipping, GradientClipping::GlobalNorm { clipglobalnorm: 0.5 });
+    assert_eq!((it.patience(), it.soup), (Some(5), None));
+    assert_eq!(it.checkpoints(), Checkpoints::PerEpoch(NonZeroUsize::MIN));
+    let Some(Adapter::Lora(adapter)) = &lora.adapter else { panic!() };
+    let LoraStart::New(adapter) = &adapter.start else { panic!("{adapter:?}") };
+    assert_eq!(format!("{} {} {}", adapter.r, adapter.alpha, adapter.dropout), "8 16 0");
+    assert_eq!(adapter.target_modules, None);
+    let full = config(&format!("{TEXT}trainer: finetune\n"));
+    assert_eq!(finetune(&full).learning_rate.rate(false).to_bits(), 2e-5_f64.to_bits());
+}
+
+#[test]
+fn fine_tuning_is_what_the_file_says() {
+    let full = file("finetune-in-full");
+    let it = finetune(&full);
+    assert_eq!(it.length, Length::Steps { train_steps: 200 });
+    assert_eq!(it.checkpoints(), Checkpoints::Every(NonZeroUsize::new(20).unwrap()));
+    assert_eq!(it.patience(), None);
+    assert_eq!(it.batches(1), Batches { batch_size: 4, accumulation: 4 });
+    assert_eq!(it.gradient_clipping, GradientClipping::Value { clipvalue: 1.0 });
+    assert_eq!(full.neftune_noise_alpha().to_bits(), 5.0_f64.to_bits());
+    let class = file("finetune-class");
+    let Some(Adapter::Lora(adapter)) = &class.adapter else { panic!() };
+    let LoraStart::New(adapter) = &adapter.start else { panic!("{adapter:?}") };
+    assert_eq!(adapter.target_modules, Some(TargetModules::Pattern("all-linear".to_owned())));
+    // The order of patterns counts: the first that fits holds.
+    assert_eq!(adapter.rank_pattern.get_index(1).unwrap().0, "layers\\.0\\.mlp\\..*");
+    let conversations = file("finetune-conversations");
+    assert_eq!(conversations.prompt.learn, Some(LearntTurns::All));
+    let Some(Adapter::Lora(adapter)) = &conversations.adapter else { panic!() };
+    assert!(matches!(adapter.start, LoraStart::Trained { .. }), "{adapter:?}");
+}
+
+#[test]
+fn rows_per_update_do_not_depend_on_memory() {
+    for (said, fits, want) in [
+        ("", 9, (1, 1)),
+        ("batch_size: 3", 9, (3, 1)),
+        ("batch_size: auto", 9, (9, 1)),
+        ("batch_size: auto, max_batch_size: 4", 9, (4, 1)),
+        ("batch_size: auto, effective_batch_size: 12", 9, (6, 2)),
+        ("batch_size: auto, effective_batch_size: 12", 0, (1, 12)),
+        ("batch_size: auto, gradient_accumulation_steps: 5", 9, (9, 5)),
+        ("effective_batch_size: 12, gradient_accumulation_steps: 3", 1, (4, 3)),
+        ("effective_batch_size: 12, gradient_accumulation_steps: 3, batch_size: auto", 1, (4, 3)),
+        ("batch_size: 2, effective_batch_size: 12", 9, (2, 6)),
+    ] {
+        let config = config(&format!("{TEXT}trainer: {{type: finetune, {said}}}\n"));
+        let (batch_size, accumulation) = want;
+        assert_eq!(finetune(&config).batches(fits), Batches { batch_size, accumulation }, "{said}");
+    }
 }
 
 #[test]

@@ -31,6 +31,7 @@ fn errors(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> 
             "minimum" => value.as_f64().is_none_or(|it| it >= want.as_f64().unwrap()),
             "maximum" => value.as_f64().is_none_or(|it| it <= want.as_f64().unwrap()),
             "exclusiveMinimum" => value.as_f64().is_none_or(|it| it > want.as_f64().unwrap()),
+            "exclusiveMaximum" => value.as_f64().is_none_or(|it| it < want.as_f64().unwrap()),
             "minLength" => {
                 value.as_str().is_none_or(|it| it.len() as u64 >= want.as_u64().unwrap())
             }
@@ -102,7 +103,7 @@ fn settled(text: &str) -> Value {
 #[test]
 fn schema_tells_what_is_not_built() {
     let text = fidelio_config::json_schema().to_string();
-    assert!(text.contains("NOT BUILT YET (fine-tuning)"));
+    assert!(text.contains("NOT BUILT YET (preference tuning)"));
     assert!(text.contains("Most tokens of the answer."));
 }
 
@@ -132,6 +133,7 @@ fn schema_refuses_what_one_key_alone_shows_to_be_wrong() {
         ("/preprocessing/split", "type", Value::from("randm")),
         ("/preprocessing/split", "probabilities", Value::from(1)),
         ("/trainer", "type", Value::from("nothing")),
+        ("/trainer", "learning_rte", Value::from(0.1)),
         ("", "device", Value::from("gpu")),
     ] {
         let mut wrong = good.clone();

@@ -1,13 +1,14 @@
 //! Writing safetensors, in one file or in shards with an index.
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::Write,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
-use fidelio_backend::Encoding;
+use fidelio_backend::{Encoding, TensorView};
 use serde_json::{Map, Value, json};
 
 use crate::{WeightsError, atomic};
@@ -64,22 +65,50 @@ pub fn save_safetensors(
     Ok(files)
 }
 
+/// Writes tensors that are in memory as one file, which appears whole or not at all.
+///
+/// # Errors
+/// When a tensor has no plain encoding or not the length of its shape, two have one name, or the
+/// file cannot be written.
+pub fn save_file(path: &Path, tensors: &[(String, TensorView)]) -> Result<(), WeightsError> {
+    let plans: Vec<TensorPlan> = tensors
+        .iter()
+        .map(|(name, tensor)| TensorPlan {
+            name: name.clone(),
+            encoding: tensor.encoding,
+            shape: tensor.shape.clone(),
+        })
+        .collect();
+    let sizes = plans.iter().map(TensorPlan::bytes).collect::<Result<Vec<_>, _>>()?;
+    let mut seen = BTreeSet::new();
+    if let Some(twice) = plans.iter().find(|plan| !seen.insert(plan.name.as_str())) {
+        return Err(twice.unwritable("its name is given twice"));
+    }
+    let mut bytes = tensors.iter().map(|(_, tensor)| tensor.bytes.clone());
+    write_file(path, &plans, &sizes, &mut |plan| {
+        bytes.next().ok_or_else(|| plan.unwritable("it has no bytes"))
+    })
+}
+
 impl TensorPlan {
     fn bytes(&self) -> Result<u64, WeightsError> {
-        let fail = |problem: &str| WeightsError::Unwritable {
-            tensor: self.name.clone(),
-            format: "safetensors",
-            problem: problem.to_owned(),
-        };
         if self.encoding.is_quantised() {
-            return Err(fail("it is quantised"));
+            return Err(self.unwritable("it is quantised"));
         }
         self.shape
             .iter()
             .try_fold(1_usize, |n, &dim| n.checked_mul(dim))
             .and_then(|elements| self.encoding.bytes_of(elements))
             .map(|bytes| bytes as u64)
-            .ok_or_else(|| fail("its size overflows"))
+            .ok_or_else(|| self.unwritable("its size overflows"))
+    }
+
+    fn unwritable(&self, problem: &str) -> WeightsError {
+        WeightsError::Unwritable {
+            tensor: self.name.clone(),
+            format: "safetensors",
+            problem: problem.to_owned(),
+        }
     }
 }
 
