@@ -1,16 +1,39 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 safetensors==0.8.0 numpy==2.4.6
-"""Makes the tiny reference checkpoints under tests/golden/ with transformers.
+# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
+"""Makes the tiny reference checkpoints under tests/golden/ with transformers and PEFT.
 
 Each folder: config.json and model.safetensors as transformers saves them (random, seeded), and
 cases.json with token ids, the logits at some positions, and the mean loss of the sequence.
+
+gradients.json describes one batch and its loss; full fine-tuning, so every parameter learns:
+    rows      each with `ids` and `targets`; a target {at, token, weight, logprob} asks the token
+              at position `at` of its row, which sees itself, for the next one. Rows 0 and 1 begin
+              with the same 8 tokens and have no target among them; row 2 stands alone.
+    loss      sum over all targets of -weight * logprob, in nats; nothing is averaged
+    weight    sum of the weights
+gradients.safetensors: the gradient of `loss` for every tensor of model.safetensors, by its name.
+
+Some folders hold adapters, lora-*/: adapter_config.json and adapter_model.safetensors as PEFT
+saves them (both factors random, so that neither's gradient is 0), and
+    expected.json         `ids`, the row that `logits` belongs to; and, for the batch of
+                          ../gradients.json with the adapter, `loss`, `weight` and `logprobs`: one
+                          list per row, one number per target
+    expected.safetensors  `logits` [tokens, vocabulary], and the gradient of `loss` for every
+                          tensor of adapter_model.safetensors, by its name
+
+Gradients and what comes with an adapter are computed in 64 bits and stored in 32; rotary angles
+stay in 32 bits, as transformers computes them.
 """
+import copy
 import json
 import pathlib
 import shutil
 import sys
+import types
 
 import torch
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
 from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "golden")
@@ -59,6 +82,114 @@ MODELS = {
     ),
 }
 
+ADAPTERS = {
+    "lora-plain": dict(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"]),
+    "lora-rslora": dict(r=2, lora_alpha=3, use_rslora=True, target_modules="all-linear"),
+    "lora-dora": dict(r=2, lora_alpha=4, use_dora=True, target_modules=["q_proj", "down_proj"]),
+    "lora-patterns": dict(
+        r=2,
+        lora_alpha=4,
+        target_modules=["q_proj", "o_proj", "gate_proj"],
+        rank_pattern={"q_proj": 3, "layers.1.self_attn.o_proj": 1},
+        alpha_pattern={"gate_proj": 16, "^model.layers.0.self_attn.o_proj": 6},
+    ),
+}
+WITH_ADAPTERS = ("llama", "llama-bias-llama3")
+
+
+def training_batch(vocab_size):
+    """Three rows; the targets are the tokens of the answers, which begin at `start`."""
+    draw = torch.Generator().manual_seed(11)
+    ids = lambda n: torch.randint(0, vocab_size, (n,), generator=draw).tolist()
+    common = ids(8)
+    rows = []
+    for row, start, weight in ((common + ids(6), 10, 1.0), (common + ids(3), 9, 1.0), (ids(5), 2, 0.5)):
+        targets = [dict(at=at, token=row[at + 1], weight=weight) for at in range(start - 1, len(row) - 1)]
+        rows.append(dict(ids=row, targets=targets))
+    return rows
+
+
+def in_64_bits(model):
+    """A copy that computes in 64 bits, also where transformers falls back to 32."""
+    model = copy.deepcopy(model).double()
+    model.config._attn_implementation = "sdpa"
+
+    def norm(self, x):
+        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+
+    for module in model.modules():
+        if type(module).__name__.endswith("RMSNorm"):
+            module.forward = types.MethodType(norm, module)
+    return model
+
+
+def logprobs(model, row):
+    """Of the row's targets, one after the other."""
+    logits = model(torch.tensor([row["ids"]])).logits[0]
+    at = torch.tensor([target["at"] for target in row["targets"]])
+    token = torch.tensor([target["token"] for target in row["targets"]])
+    return logits.log_softmax(-1)[at, token]
+
+
+def loss_of(model, rows):
+    """The batch's loss, and the log-probabilities behind it; gradients lie in the parameters."""
+    of_rows = [logprobs(model, row) for row in rows]
+    loss = 0.0
+    for row, found in zip(rows, of_rows):
+        loss = loss - (torch.tensor([target["weight"] for target in row["targets"]]) * found).sum()
+    assert loss.dtype == torch.float64
+    loss.backward()
+    weight = sum(target["weight"] for row in rows for target in row["targets"])
+    return dict(loss=loss.item(), weight=weight), [found.tolist() for found in of_rows]
+
+
+def save_tensors(tensors, path):
+    save_file({name: tensor.detach().float().contiguous() for name, tensor in tensors.items()}, path)
+
+
+def write_gradients(model, folder, rows):
+    model = in_64_bits(model)
+    sums, of_rows = loss_of(model, rows)
+    rows = copy.deepcopy(rows)
+    for row, found in zip(rows, of_rows):
+        for target, logprob in zip(row["targets"], found):
+            target["logprob"] = logprob
+    (folder / "gradients.json").write_text(json.dumps(dict(rows=rows, **sums)) + "\n")
+    save_tensors({name: p.grad for name, p in model.named_parameters()}, folder / "gradients.safetensors")
+
+
+def write_adapter(model, folder, rows, settings):
+    adapted = get_peft_model(copy.deepcopy(model), LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings))
+    draw = torch.Generator().manual_seed(13)
+    with torch.no_grad():
+        for name, parameter in adapted.named_parameters():
+            noise = torch.randn(parameter.shape, generator=draw)
+            if "lora_magnitude_vector" in name:
+                parameter.mul_(1.0 + 0.2 * noise)
+            elif "lora_" in name:
+                parameter.copy_(0.3 * noise)
+    save_adapter(adapted, folder)
+
+    adapted = in_64_bits(adapted)
+    sums, of_rows = loss_of(adapted, rows)
+    gradients = {name: p.grad for name, p in adapted.named_parameters() if p.requires_grad}
+    tensors = get_peft_model_state_dict(adapted, state_dict=gradients)
+    ids = rows[2]["ids"]
+    with torch.no_grad():
+        tensors["logits"] = adapted(torch.tensor([ids])).logits[0]
+    save_tensors(tensors, folder / "expected.safetensors")
+    (folder / "expected.json").write_text(json.dumps(dict(ids=ids, **sums, logprobs=of_rows)) + "\n")
+
+
+def save_adapter(adapted, folder):
+    adapted.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    # PEFT writes its sets in an order that changes from run to run.
+    path = folder / "adapter_config.json"
+    config = json.loads(path.read_text())
+    config["target_modules"] = sorted(config["target_modules"])
+    path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
+
 
 def main():
     for name, (kind, config) in MODELS.items():
@@ -87,6 +218,10 @@ def main():
                 case["mean_nll"] = torch.nn.functional.cross_entropy(logits[:-1], ids[0, 1:]).item()
             cases.append(case)
         (folder / "cases.json").write_text(json.dumps(cases) + "\n")
+        rows = training_batch(config.vocab_size)
+        write_gradients(model, folder, rows)
+        for adapter, settings in ADAPTERS.items() if name in WITH_ADAPTERS else ():
+            write_adapter(model, folder / adapter, rows, settings)
         print(name, sum(p.numel() for p in model.parameters()))
 
 
