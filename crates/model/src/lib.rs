@@ -19,6 +19,8 @@ mod backend;
 mod cache;
 mod layers;
 mod loader;
+#[cfg_attr(not(test), expect(dead_code, reason = "the learner is to come"))]
+mod optimizer;
 mod pass;
 mod session;
 
