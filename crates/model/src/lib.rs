@@ -20,7 +20,11 @@ mod backend;
 mod cache;
 mod layers;
 mod loader;
+#[cfg_attr(not(test), expect(dead_code, reason = "the learner is to come"))]
 mod noise;
+#[cfg_attr(not(test), expect(dead_code, reason = "the learner is to come"))]
+mod optimizer;
+#[expect(dead_code, reason = "the learner is to come")]
 mod parameter;
 mod pass;
 mod session;
