@@ -1,9 +1,11 @@
+# pins: jinja2==3.1.6
+# args: {cache}/fixtures
+# stdout: prompting/chat_goldens.json
 """Renders real chat templates with Jinja2, configured as transformers configures it.
 
-    python make_chat_goldens.py TEMPLATE_FOLDER > chat_goldens.json
-    python make_chat_goldens.py TEMPLATE_FOLDER --show TEMPLATE CASE
+    python make_chat_goldens.py FIXTURES --show TEMPLATE CASE
 
-Needs jinja2==3.1.6. The templates belong to their vendors, so the file that is committed holds only
+shows one rendering. The templates belong to their vendors, so the file that is committed holds only
 the hashes of templates and of renderings, and the sentences of refusals.
 """
 
@@ -146,20 +148,27 @@ def sha256(text):
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 
+def sources(fixtures):
+    """Every template: those in files, then those inside the configuration of a tokenizer."""
+    found = {path.stem: path.read_bytes().decode("utf-8") for path in (fixtures / "templates").glob("*.jinja")}
+    for path in (fixtures / "tokenizers").glob("*/tokenizer_config.json"):
+        found[f"npm-tokenizer-{path.parent.name}"] = json.loads(path.read_text("utf-8"))["chat_template"]
+    return dict(sorted(found.items()))
+
+
 def main():
-    folder = pathlib.Path(sys.argv[1])
+    found = sources(pathlib.Path(sys.argv[1]))
     if len(sys.argv) > 2:
-        result = render((folder / f"{sys.argv[3]}.jinja").read_text("utf-8"), CASES[sys.argv[4]])
+        result = render(found[sys.argv[3]], CASES[sys.argv[4]])
         print(result["text"] if "text" in result else result, end="")
         return
     templates = {}
-    for path in sorted(folder.glob("*.jinja")):
-        source = path.read_bytes().decode("utf-8")
+    for stem, source in found.items():
         results = {}
         for name, case in CASES.items():
             result = render(source, case)
             results[name] = {"sha256": sha256(result["text"])} if "text" in result else result
-        templates[path.stem] = {"sha256": sha256(source), "results": results}
+        templates[stem] = {"sha256": sha256(source), "results": results}
     out = {"jinja2": jinja2.__version__, "now": NOW.isoformat(), "specials": SPECIALS,
            "cases": CASES, "templates": templates}
     json.dump(out, sys.stdout, ensure_ascii=False, indent=1)

@@ -1,8 +1,8 @@
+# pins: tokenizers==0.23.3 jinja2==3.1.6
+# args: prompting/fixtures
 """Makes the tiny tokenizer of the tests and the ids that Python gives for it.
 
-    python make_id_goldens.py prompting/fixtures
-
-Needs tokenizers==0.23.3 and jinja2==3.1.6. The tokenizer is byte-level BPE over a few sentences of ours.
+The tokenizer is byte-level BPE over a few sentences of ours.
 """
 
 import json

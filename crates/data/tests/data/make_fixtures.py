@@ -1,9 +1,6 @@
-"""Makes the binary fixtures with other software than ours.
-
-    pip install pandas pyarrow openpyxl odfpy xlwt
-    python3 make_fixtures.py
-"""
-import os, json, datetime, decimal
+# pins: pandas==3.1.1 pyarrow==26.0.1 openpyxl==3.1.5 odfpy==1.4.1 xlwt==1.3.0 numpy==2.4.6
+"""Makes the binary fixtures with other software than ours."""
+import os, json, datetime, decimal, re, zipfile
 import pandas as pd, pyarrow as pa, pyarrow.parquet as pq, openpyxl
 out = os.path.join(os.path.dirname(os.path.abspath(__file__)), "fixtures")
 os.makedirs(out, exist_ok=True)
@@ -26,13 +23,23 @@ open(out+"/pandas.json","w").write(df.where(df.notna(),None).to_json())
 t=pa.Table.from_pylist(rows)
 for codec in ["snappy","zstd","gzip"]:
     pq.write_table(t,f"{out}/same.{codec}.parquet",compression=codec,row_group_size=2)
+def timeless(path):
+    """Writes an archive again without the time of the day, so that the same rows are the same bytes."""
+    with zipfile.ZipFile(path) as z:
+        parts=[(i.filename,i.compress_type,z.read(i)) for i in z.infolist()]
+    with zipfile.ZipFile(path,"w") as z:
+        for name,compression,content in parts:
+            if name in ("docProps/core.xml","meta.xml"):
+                content=re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d",b"2026-01-02T03:04:05",content)
+            z.writestr(zipfile.ZipInfo(name),content,compression)
 def xl(path):
     wb=openpyxl.Workbook(); ws=wb.active; ws.title="Rows"; ws.append(cols)
     for r in rows: ws.append([r[c] for c in cols])
     ws2=wb.create_sheet("Dates"); ws2.append([]); ws2.append(["when","n"]); ws2.append([datetime.datetime(2024,2,29,13,5,7),1]); ws2.append([datetime.date(2023,1,2),2])
-    wb.save(path)
+    wb.save(path); timeless(path)
 xl(out+"/same.xlsx")
 df.to_excel(out+"/same.ods",index=False,engine="odf",sheet_name="Rows")
+timeless(out+"/same.ods")
 import xlwt
 wb=xlwt.Workbook(); ws=wb.add_sheet("Rows")
 for j,c in enumerate(cols): ws.write(0,j,c)

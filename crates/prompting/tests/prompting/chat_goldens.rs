@@ -3,7 +3,7 @@
 //! The templates belong to their vendors and are not in this repository: `cargo xtask fetch` puts them
 //! into the cache folder. `make_chat_goldens.py` made the expected hashes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fidelio_prompting::{ChatTemplate, Clock, Conversation, Message, PromptError, SpecialTexts};
 use serde_json::Value;
@@ -15,13 +15,23 @@ fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat()
 }
 
-fn templates_folder() -> Option<PathBuf> {
+fn fixtures() -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
     var("FIDELIO_CACHE")
         .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("fidelio")))
         .or_else(|| var("HOME").map(|p| p.join(".cache/fidelio")))
-        .map(|p| p.join("fixtures/templates"))
-        .filter(|p| p.is_dir())
+        .map(|p| p.join("fixtures"))
+        .filter(|p| p.join("templates").is_dir())
+}
+
+/// A template out of its own file, or out of the configuration of a tokenizer.
+fn source(fixtures: &Path, name: &str) -> Option<String> {
+    let Some(tokenizer) = name.strip_prefix("npm-tokenizer-") else {
+        return std::fs::read_to_string(fixtures.join(format!("templates/{name}.jinja"))).ok();
+    };
+    let path = fixtures.join(format!("tokenizers/{tokenizer}/tokenizer_config.json"));
+    let config: Value = serde_json::from_slice(&std::fs::read(path).ok()?).unwrap();
+    config["chat_template"].as_str().map(str::to_owned)
 }
 
 fn conversation(case: &Value) -> Conversation {
@@ -72,7 +82,7 @@ fn difference(got: Result<String, PromptError>, expected: &Value) -> Option<Stri
 
 #[test]
 fn real_templates_render_as_in_jinja2() {
-    let Some(folder) = templates_folder() else {
+    let Some(fixtures) = fixtures() else {
         println!("skipped: no chat templates in the cache (run `cargo xtask fetch`)");
         return;
     };
@@ -86,7 +96,7 @@ fn real_templates_render_as_in_jinja2() {
     let (mut equal, mut renderings, mut lenient, mut refused) = (0, 0, 0, 0);
     let (mut missing, mut wrong) = (vec![], vec![]);
     for (name, golden) in goldens["templates"].as_object().unwrap() {
-        let Ok(source) = std::fs::read_to_string(folder.join(format!("{name}.jinja"))) else {
+        let Some(source) = source(&fixtures, name) else {
             missing.push(name);
             continue;
         };
