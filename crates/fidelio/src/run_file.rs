@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fidelio_config::{Document, Override, RunConfig};
+use fidelio_config::{Document, Kind, Override, RunConfig};
 
 use crate::Error;
 
@@ -18,8 +18,7 @@ impl RunFile {
     /// # Errors
     /// [`Error::RunFile`] with every problem at once.
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, Error> {
-        let document = fidelio_config::load(path, overrides).map_err(Error::RunFile)?;
-        Ok(Self { document })
+        Self::of(fidelio_config::load(path, overrides).map_err(Error::RunFile)?)
     }
 
     /// Checks a run file's text; `name` stands in messages.
@@ -27,7 +26,22 @@ impl RunFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Self, Error> {
-        let document = fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?;
+        Self::of(fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?)
+    }
+
+    /// Refuses what can be written and checked, but that nothing acts on yet.
+    fn of(document: Document) -> Result<Self, Error> {
+        let refuse = |path: &str, feature: &str| {
+            let message = format!("{feature} is checked, but not run yet");
+            let problem = document.problem(Kind::NotBuilt, path, message);
+            Err(Error::RunFile(document.problems(vec![problem])))
+        };
+        if document.config.trainer.finetune().is_some() {
+            return refuse("trainer.type", "fine-tuning");
+        }
+        if document.config.adapter.is_some() {
+            return refuse("adapter", "an adapter");
+        }
         Ok(Self { document })
     }
 

@@ -116,7 +116,11 @@ impl Adapter {
 
     /// Whether a learning pass would draw random masks.
     pub(crate) fn drops(&self) -> bool {
-        self.layers.iter().flatten().filter_map(|it| it.low_rank.as_ref()).any(|it| it.dropout > 0.0)
+        self.layers
+            .iter()
+            .flatten()
+            .filter_map(|it| it.low_rank.as_ref())
+            .any(|it| it.dropout > 0.0)
     }
 
     /// Every parameter with its name: the layer's and the tensor's.
@@ -143,11 +147,13 @@ impl Adapter {
     pub(crate) fn with(&self, modules: &[Module], values: &BTreeMap<String, Value>) -> Self {
         let layer = |layer: &Adapted| {
             let at = &modules[layer.module.0].name;
-            let matrix = |tensor: &str, old: &Tensor<2>| match values.get(&format!("{at}.{tensor}")) {
+            let matrix = |tensor: &str, old: &Tensor<2>| match values.get(&format!("{at}.{tensor}"))
+            {
                 Some(Value::Matrix(new)) => new.clone(),
                 _ => old.clone(),
             };
-            let vector = |tensor: &str, old: &Tensor<1>| match values.get(&format!("{at}.{tensor}")) {
+            let vector = |tensor: &str, old: &Tensor<1>| match values.get(&format!("{at}.{tensor}"))
+            {
                 Some(Value::Vector(new)) => new.clone(),
                 _ => old.clone(),
             };
@@ -188,9 +194,10 @@ impl LowRank {
         module: ModuleId,
         pass: &Pass<'_>,
     ) -> Tensor<2> {
-        let mask = pass.noise().filter(|_| self.dropout > 0.0).map(|noise| {
-            noise.dropout(module, self.dropout, x.dims()[1], &x.device())
-        });
+        let mask = pass
+            .noise()
+            .filter(|_| self.dropout > 0.0)
+            .map(|noise| noise.dropout(module, self.dropout, x.dims()[1], &x.device()));
         let dropped = match mask {
             Some(mask) => x.clone() * mask,
             None => x.clone(),

@@ -115,7 +115,8 @@ mod tests {
         let device = Device::flex();
         let whole = Noise::new(1, 2, vec![(7, 0), (7, 1), (9, 0)]);
         let alone = Noise::new(1, 2, vec![(9, 0)]);
-        let mask = |noise: &Noise, module| values(noise.dropout(ModuleId(module), 0.3, 50, &device));
+        let mask =
+            |noise: &Noise, module| values(noise.dropout(ModuleId(module), 0.3, 50, &device));
         assert_eq!(mask(&whole, 4)[100..], mask(&alone, 4));
         assert_ne!(mask(&alone, 4), mask(&alone, 5), "layers differ");
         let later = Noise::new(1, 3, vec![(9, 0)]);

@@ -28,6 +28,10 @@ fn numbers(seed: u64, len: usize) -> Vec<f32> {
 
 fn floats<B: Backend, const D: usize>(seed: u64, shape: [usize; D]) -> FloatTensor<B> {
     let data = TensorData::new(numbers(seed, shape.iter().product()), shape);
+    resident::<B>(data)
+}
+
+fn resident<B: Backend>(data: TensorData) -> FloatTensor<B> {
     B::float_from_data(data, &B::Device::default())
 }
 
@@ -267,7 +271,7 @@ mod slopes {
 
     fn double(seed: u64, shape: &[usize]) -> Numbers {
         let data = TensorData::new(numbers(seed, shape.iter().product()), shape.to_vec());
-        Flex::float_from_data(data.convert::<f64>(), &Default::default())
+        resident::<Flex>(data.convert::<f64>())
     }
 
     fn dot(a: &Numbers, b: &Numbers) -> f64 {

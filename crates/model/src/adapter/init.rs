@@ -12,9 +12,7 @@ pub(super) fn check(
     targets: &Targets<'_>,
     modules: &[Module],
 ) -> Result<(), BackendError> {
-    let refuse = |what: String, help: &str| {
-        Err(BackendError::Adapter { what, help: help.into() })
-    };
+    let refuse = |what: String, help: &str| Err(BackendError::Adapter { what, help: help.into() });
     match spec.init_lora_weights {
         LoraInit::Default | LoraInit::Gaussian => Ok(()),
         LoraInit::Orthogonal => {
@@ -108,11 +106,11 @@ mod tests {
         let spec: LoraSpec = serde_json::from_value(serde_json::json!({
             "r": 4, "lora_alpha": 8.0, "target_modules": ["q"], "init_lora_weights": init, "seed": 3,
         }))
-        .unwrap();
+        .expect("a spec");
         let module = Module { name: "q".into(), input: 64, output: 32, bias: false };
         let (a, b) = factors(&spec, 4, &module, &Device::flex());
         let product = b.clone().matmul(a.clone()).abs().max().into_scalar::<f32>();
-        let values = |x: Tensor<2>| x.into_data().to_vec::<f32>().unwrap();
+        let values = |x: Tensor<2>| x.into_data().try_into_vec::<f32>().expect("f32");
         (values(a), values(b), product)
     }
 

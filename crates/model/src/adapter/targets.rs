@@ -45,8 +45,7 @@ impl<'a> Targets<'a> {
     pub(super) fn check(&self, modules: &[Module]) -> Result<(), BackendError> {
         let names = || modules.iter().map(|module| module.name.as_str());
         let kinds = || {
-            let mut kinds: Vec<&str> =
-                names().filter_map(|name| name.rsplit('.').next()).collect();
+            let mut kinds: Vec<&str> = names().filter_map(|name| name.rsplit('.').next()).collect();
             kinds.sort_unstable();
             kinds.dedup();
             format!("the model's linear layers are {}", kinds.join(", "))
@@ -54,7 +53,10 @@ impl<'a> Targets<'a> {
         if let TargetModules::Named(words) = &self.spec.target_modules {
             for word in words.iter().filter(|word| *word != ALL_LINEAR) {
                 if !names().any(|name| ends_in(name, word)) {
-                    return refuse(format!("`target_modules` has `{word}`, which is no layer"), kinds());
+                    return refuse(
+                        format!("`target_modules` has `{word}`, which is no layer"),
+                        kinds(),
+                    );
                 }
             }
         }
@@ -119,16 +121,21 @@ mod tests {
     use super::*;
 
     fn spec(json: serde_json::Value) -> LoraSpec {
-        let mut whole = serde_json::json!({"r": 4, "lora_alpha": 8.0, "target_modules": ["q_proj"]});
+        let mut whole =
+            serde_json::json!({"r": 4, "lora_alpha": 8.0, "target_modules": ["q_proj"]});
         whole.as_object_mut().unwrap().extend(json.as_object().unwrap().clone());
         serde_json::from_value(whole).unwrap()
     }
 
     fn modules() -> Vec<Module> {
         let module = |name: &str| Module { name: name.into(), input: 8, output: 8, bias: false };
-        ["model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj", "model.layers.1.mlp.up_proj"]
-            .map(module)
-            .to_vec()
+        [
+            "model.layers.0.self_attn.q_proj",
+            "model.layers.1.self_attn.q_proj",
+            "model.layers.1.mlp.up_proj",
+        ]
+        .map(module)
+        .to_vec()
     }
 
     fn found(json: serde_json::Value) -> Vec<Option<(usize, f64)>> {
