@@ -46,6 +46,8 @@ struct Dora {
     magnitude: Tensor<1>,
     /// The squared length of each row of the layer's own weight.
     squares: Tensor<1>,
+    /// The length of each row of the adapted weight.
+    length: Tensor<1>,
 }
 
 /// What a layer's adapter tensors are called, after the layer's name.
@@ -59,8 +61,8 @@ impl Adapter {
     pub(crate) fn new(
         spec: &LoraSpec,
         modules: &[Module],
-        mut weight: impl FnMut(&str) -> Weight,
-        mut own_bias: impl FnMut(&str) -> Tensor<1>,
+        weight: impl Fn(&str) -> Weight,
+        own_bias: impl Fn(&str) -> Tensor<1>,
         weights: Option<&dyn Weights>,
         device: &Device,
     ) -> Result<Self, BackendError> {
@@ -89,11 +91,12 @@ impl Adapter {
                 let dora = spec.use_dora.then(|| {
                     let own = weight(&module.name);
                     let squares = row_squares(&own);
+                    let length = lengths(&own, &squares, &a, &b, scale);
                     let magnitude = match &mut tensors {
                         Some(given) => given.vector(&module.name, MAGNITUDE, module.output),
-                        None => lengths(&own, &squares, &a, &b, scale),
+                        None => length.clone(),
                     };
-                    Dora { magnitude, squares }
+                    Dora { magnitude, squares, length }
                 });
                 LowRank { a, b, scale, dropout: spec.lora_dropout, dora }
             });
@@ -143,6 +146,17 @@ impl Adapter {
         all
     }
 
+    /// Measures the adapted weights anew, after their values have changed.
+    pub(crate) fn measure(&mut self, modules: &[Module], weight: impl Fn(&str) -> Weight) {
+        for layer in self.layers.iter_mut().flatten() {
+            let Some(LowRank { a, b, scale, dora: Some(dora), .. }) = &mut layer.low_rank else {
+                continue;
+            };
+            let own = weight(&modules[layer.module.0].name);
+            dora.length = lengths(&own, &dora.squares, a, b, *scale);
+        }
+    }
+
     /// The same adapter with other values; those that `values` lacks stay.
     pub(crate) fn with(&self, modules: &[Module], values: &BTreeMap<String, Value>) -> Self {
         let layer = |layer: &Adapted| {
@@ -165,6 +179,7 @@ impl Adapter {
                 dora: old.dora.as_ref().map(|dora| Dora {
                     magnitude: vector(MAGNITUDE, &dora.magnitude),
                     squares: dora.squares.clone(),
+                    length: dora.length.clone(),
                 }),
             });
             let bias = layer.bias.as_ref().map(|old| vector(BIAS, old));
@@ -206,9 +221,7 @@ impl LowRank {
         let Some(dora) = &self.dora else { return weight.linear(x) + added(dropped) };
         // As in PEFT, the length of the adapted weight is a constant of the gradient, and the part
         // of the layer's own product beyond 1 sees what was dropped too.
-        let (a, b) = (self.a.clone().inner(), self.b.clone().inner());
-        let length = lengths(weight, &dora.squares, &a, &b, self.scale);
-        let share: Tensor<2> = (dora.magnitude.clone() / length).unsqueeze(); // [1, out]
+        let share: Tensor<2> = (dora.magnitude.clone() / dora.length.clone()).unsqueeze(); // [1, out]
         let own = weight.linear(x);
         let seen = match pass.noise() {
             Some(_) if self.dropout > 0.0 => weight.linear(dropped.clone()),

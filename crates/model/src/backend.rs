@@ -116,7 +116,14 @@ impl Backend for BurnBackend {
             about: self.about().into(),
             devices,
             precisions: vec![Precision::F32],
-            verbs: vec![Verb::Extend, Verb::Fork, Verb::Truncate, Verb::Score],
+            verbs: vec![
+                Verb::Extend,
+                Verb::Fork,
+                Verb::Truncate,
+                Verb::Score,
+                Verb::Adapt,
+                Verb::Learn,
+            ],
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor};
-use fidelio_backend::{BackendError, RowId};
+use fidelio_backend::{AdapterId, BackendError, RowId};
 use fidelio_ops::Span;
 
 use crate::arch::Sizes;
@@ -25,6 +25,8 @@ struct Part {
 #[derive(Debug)]
 pub(crate) struct Rows {
     rows: BTreeMap<RowId, Vec<Part>>,
+    /// What each row that has one is computed with.
+    adapters: BTreeMap<RowId, AdapterId>,
     next: u64,
     /// How many rows use each page.
     users: Vec<u32>,
@@ -35,7 +37,7 @@ impl Rows {
     /// At most `tokens` cached tokens, whole pages.
     pub(crate) fn new(tokens: usize) -> Self {
         let limit = tokens.div_ceil(PAGE as usize).max(1);
-        Self { rows: BTreeMap::new(), next: 0, users: Vec::new(), limit }
+        Self { rows: BTreeMap::new(), adapters: BTreeMap::new(), next: 0, users: Vec::new(), limit }
     }
 
     /// Tokens of whole free pages.
@@ -79,11 +81,47 @@ impl Rows {
         self.free_tokens() / PAGE as usize
     }
 
-    pub(crate) fn open(&mut self) -> RowId {
+    pub(crate) fn open(&mut self, adapter: Option<AdapterId>) -> RowId {
         let row = RowId(self.next);
         self.next += 1;
         self.rows.insert(row, Vec::new());
+        if let Some(adapter) = adapter {
+            self.adapters.insert(row, adapter);
+        }
         row
+    }
+
+    /// The adapter that a row began with.
+    pub(crate) fn adapter(&self, row: RowId) -> Result<Option<AdapterId>, BackendError> {
+        self.parts(row)?;
+        Ok(self.adapters.get(&row).copied())
+    }
+
+    /// Closes every row of an adapter, because what it was computed with is no more.
+    pub(crate) fn close_all_of(&mut self, adapter: AdapterId) {
+        let stale: Vec<RowId> = self
+            .rows
+            .keys()
+            .filter(|row| self.adapters.get(row) == Some(&adapter))
+            .copied()
+            .collect();
+        self.close(&stale);
+    }
+
+    /// Closes every row.
+    pub(crate) fn close_all(&mut self) {
+        let stale: Vec<RowId> = self.rows.keys().copied().collect();
+        self.close(&stale);
+    }
+
+    fn close(&mut self, rows: &[RowId]) {
+        for row in rows {
+            let parts = self.rows.remove(row).unwrap_or_default();
+            for part in parts {
+                self.users[part.page as usize] -= 1;
+            }
+            self.adapters.remove(row);
+        }
     }
 
     /// Takes `new` slots for a row; the caller has asked [`Self::pages_for`].
@@ -108,7 +146,7 @@ impl Rows {
         for part in &parts {
             self.users[part.page as usize] += 1;
         }
-        let child = self.open();
+        let child = self.open(self.adapters.get(&row).copied());
         self.rows.insert(child, parts);
         Ok(child)
     }
@@ -133,6 +171,8 @@ impl Rows {
         });
         if keep > 0 {
             self.rows.insert(row, parts);
+        } else {
+            self.adapters.remove(&row);
         }
         Ok(())
     }
@@ -232,7 +272,7 @@ mod tests {
     #[test]
     fn a_fork_shares_and_then_writes_elsewhere() {
         let mut rows = Rows::new(64);
-        let parent = rows.open();
+        let parent = rows.open(None);
         assert_eq!(rows.grow(parent, 4), [0, 1, 2, 3]);
         let child = rows.fork(parent).unwrap();
         assert_eq!(rows.grow(child, 1), [16], "the shared page must not be written");
@@ -245,7 +285,7 @@ mod tests {
     #[test]
     fn spans_join_neighbouring_pages_and_freeing_gives_pages_back() {
         let mut rows = Rows::new(64);
-        let row = rows.open();
+        let row = rows.open(None);
         rows.grow(row, 20);
         assert_eq!(rows.spans(row).unwrap(), [Span { past: true, start: 0, len: 20 }]);
         assert_eq!(rows.free_tokens(), 32);
@@ -257,7 +297,7 @@ mod tests {
     #[test]
     fn the_need_for_pages_counts_the_room_left() {
         let mut rows = Rows::new(64);
-        let row = rows.open();
+        let row = rows.open(None);
         rows.grow(row, 10);
         assert_eq!(rows.pages_for(Some(row), 6).unwrap(), 0);
         assert_eq!(rows.pages_for(Some(row), 7).unwrap(), 1);

@@ -1,6 +1,6 @@
 //! What a model is made of, by name.
 
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use fidelio_ops::Weight;
 
 /// Where a model keeps a parameter.
@@ -9,6 +9,25 @@ pub(crate) enum Slot<'a> {
     Matrix(&'a mut Weight),
     /// `[channels]`
     Vector(&'a mut Tensor<1>),
+}
+
+impl Slot<'_> {
+    /// The values as floats.
+    pub(crate) fn floats(&self) -> Value {
+        match self {
+            Self::Matrix(weight) => Value::Matrix(weight.floats()),
+            Self::Vector(x) => Value::Vector((**x).clone()),
+        }
+    }
+
+    /// Puts other values in their place.
+    pub(crate) fn set(self, value: Value) {
+        match (self, value) {
+            (Self::Matrix(weight), Value::Matrix(x)) => *weight = Weight::Dense(x),
+            (Self::Vector(place), Value::Vector(x)) => *place = x,
+            _ => debug_assert!(false, "a parameter keeps its kind"),
+        }
+    }
 }
 
 /// The values of a parameter.
@@ -51,10 +70,29 @@ impl Value {
     }
 
     /// A leaf's gradient, with a vector as one row; none where the loss does not depend on it.
-    pub(crate) fn gradient(&self, gradients: &burn::tensor::Gradients) -> Option<Tensor<2>> {
+    pub(crate) fn take_gradient(&self, gradients: &mut Gradients) -> Option<Tensor<2>> {
         match self {
-            Self::Matrix(x) => x.grad(gradients),
-            Self::Vector(x) => x.grad(gradients).map(Tensor::unsqueeze),
+            Self::Matrix(x) => x.grad_remove(gradients),
+            Self::Vector(x) => x.grad_remove(gradients).map(Tensor::unsqueeze),
+        }
+    }
+
+    /// Other values of the same shape.
+    pub(crate) fn of(&self, floats: Vec<f32>) -> Self {
+        match self {
+            Self::Matrix(x) => {
+                Self::Matrix(Tensor::from_data(TensorData::new(floats, x.dims()), &x.device()))
+            }
+            Self::Vector(x) => {
+                Self::Vector(Tensor::from_data(TensorData::new(floats, x.dims()), &x.device()))
+            }
+        }
+    }
+
+    pub(crate) fn device(&self) -> Device {
+        match self {
+            Self::Matrix(x) => x.device(),
+            Self::Vector(x) => x.device(),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What the tokens of a batch see, as runs over spans; and their positions.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Layout {
     positions: Vec<u32>,
     runs: Vec<Run>,
@@ -56,6 +56,11 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Each token's position.
+    pub(crate) fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     /// Tokens on the longest path.
     pub(crate) fn longest(&self) -> usize {
         self.positions.iter().max().map_or(0, |&last| last as usize + 1)
@@ -93,8 +98,8 @@ impl<'a> Pass<'a> {
     }
 
     /// With what is random while learning.
-    pub(crate) fn with_noise(mut self, noise: &'a Noise) -> Self {
-        self.noise = Some(noise);
+    pub(crate) fn with_noise(mut self, noise: Option<&'a Noise>) -> Self {
+        self.noise = noise;
         self
     }
 

@@ -1,18 +1,23 @@
-//! A model on a Burn device: rows in a cache, forests to score.
+//! A model on a Burn device: rows in a cache, forests to score, adapters, learning.
 
-use std::collections::BTreeSet;
+mod learner;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, Tensor};
 use fidelio_backend::{
-    Answer, Answers, Ask, BackendError, Batch, Capacity, Logits, OpenSpec, RowId, RowStep, RowTo,
-    Score, Scores, Session, Shape, Want, Wanted, Weights,
+    AdapterId, AdapterSpec, Answer, Answers, Ask, BackendError, Batch, Capacity, Learn, LearnSpec,
+    Logits, OpenSpec, Parent, RowId, RowStep, RowTo, Score, Scores, Session, Shape, Want, Wanted,
+    Weights,
 };
 use fidelio_ops::{Asked, Top};
 
 use crate::{
+    adapter::Adapter,
     arch::{self, Decoder},
     cache::{Pool, Rows},
-    loader::Loader,
+    loader::{Loader, Module},
+    parameter::Slot,
     pass::{Layout, Pass},
 };
 
@@ -24,6 +29,10 @@ pub(crate) struct BurnSession {
     model: Box<dyn Decoder>,
     rows: Rows,
     pool: Pool,
+    modules: Vec<Module>,
+    adapters: BTreeMap<AdapterId, Adapter>,
+    next_adapter: u32,
+    learning: Option<learner::Learning>,
 }
 
 impl BurnSession {
@@ -35,13 +44,21 @@ impl BurnSession {
     ) -> Result<Self, BackendError> {
         let mut loader = Loader::new(weights, device);
         let model = arch::build(spec, &mut loader)?;
-        loader.finish()?;
+        let modules = loader.finish()?;
         let sizes = model.sizes();
         let tokens = spec.cached_tokens.unwrap_or_else(|| {
             let bytes = memory.map_or(4 << 30, |bytes| bytes as usize / 2);
             (bytes / Pool::bytes_per_token(sizes)).max(sizes.context)
         });
-        Ok(Self { rows: Rows::new(tokens), pool: Pool::new(sizes, device), model })
+        Ok(Self {
+            rows: Rows::new(tokens),
+            pool: Pool::new(sizes, device),
+            model,
+            modules,
+            adapters: BTreeMap::new(),
+            next_adapter: 0,
+            learning: None,
+        })
     }
 
     fn vocabulary(&self) -> usize {
@@ -73,6 +90,7 @@ impl BurnSession {
                 return Err(BackendError::Engine("a step has no tokens".into()));
             }
             self.check_tokens(step.tokens)?;
+            self.check_adapter(step.adapter)?;
             if let Wanted::Last(Shape::Top { also, .. }) | Wanted::All(Shape::Top { also, .. }) =
                 step.wanted
             {
@@ -102,10 +120,66 @@ impl BurnSession {
         Ok(())
     }
 
-    fn forward(&mut self, ids: &[u32], layout: Layout, slots: Option<Vec<u32>>) -> Tensor<2> {
+    fn check_adapter(&self, adapter: Option<AdapterId>) -> Result<(), BackendError> {
+        match adapter {
+            Some(id) if !self.adapters.contains_key(&id) => Err(BackendError::NoAdapter(id)),
+            _ => Ok(()),
+        }
+    }
+
+    fn forward(
+        &mut self,
+        ids: &[u32],
+        layout: Layout,
+        slots: Option<Vec<u32>>,
+        adapter: Option<AdapterId>,
+    ) -> Tensor<2> {
         let window = self.model.sizes().window;
-        let mut pass = Pass::new(layout, window, &mut self.pool, slots);
+        let adapter = adapter.and_then(|id| self.adapters.get(&id));
+        let mut pass = Pass::new(layout, window, &mut self.pool, slots).with_adapter(adapter);
         self.model.forward(ids, &mut pass)
+    }
+
+    /// Steps that are all computed with `adapter`, after every check.
+    fn extend_alike(
+        &mut self,
+        steps: &[RowStep<'_>],
+        adapter: Option<AdapterId>,
+    ) -> Result<Answers, BackendError> {
+        let mut layout = Layout::default();
+        let mut rows = Vec::with_capacity(steps.len());
+        let mut ids = Vec::new();
+        let mut slots = Vec::new();
+        for step in steps {
+            let row = match step.row {
+                RowTo::New => self.rows.open(adapter),
+                RowTo::Row(row) => row,
+            };
+            layout.push(&self.rows.spans(row)?, step.tokens.len());
+            slots.extend(self.rows.grow(row, step.tokens.len()));
+            ids.extend_from_slice(step.tokens);
+            rows.push(row);
+        }
+        self.pool.reserve(self.rows.slots());
+        let hidden = self.forward(&ids, layout, Some(slots), adapter);
+        let logits = self.last_logits(&hidden, steps).unwrap_or_else(|| {
+            let mut first = 0;
+            let each = |step: &RowStep<'_>| {
+                let logits = self.logits(&hidden, first, step);
+                first += step.tokens.len();
+                logits
+            };
+            steps.iter().map(each).collect()
+        });
+        Ok(rows.into_iter().zip(logits).map(|(row, logits)| Answer { row, logits }).collect())
+    }
+
+    /// What a step is computed with: a row keeps what it began with.
+    fn adapter_of(&self, step: &RowStep<'_>) -> Result<Option<AdapterId>, BackendError> {
+        match step.row {
+            RowTo::New => Ok(step.adapter),
+            RowTo::Row(row) => self.rows.adapter(row),
+        }
     }
 
     /// The logits that one step wants, given its tokens' hidden states.
@@ -169,32 +243,18 @@ impl Session for BurnSession {
         if steps.is_empty() {
             return Ok(Vec::new());
         }
-        let mut layout = Layout::default();
-        let mut rows = Vec::with_capacity(steps.len());
-        let mut ids = Vec::new();
-        let mut slots = Vec::new();
-        for step in steps {
-            let row = match step.row {
-                RowTo::New => self.rows.open(),
-                RowTo::Row(row) => row,
-            };
-            layout.push(&self.rows.spans(row)?, step.tokens.len());
-            slots.extend(self.rows.grow(row, step.tokens.len()));
-            ids.extend_from_slice(step.tokens);
-            rows.push(row);
+        let mut groups: BTreeMap<Option<AdapterId>, Vec<usize>> = BTreeMap::new();
+        for (i, step) in steps.iter().enumerate() {
+            groups.entry(self.adapter_of(step)?).or_default().push(i);
         }
-        self.pool.reserve(self.rows.slots());
-        let hidden = self.forward(&ids, layout, Some(slots));
-        let logits = self.last_logits(&hidden, steps).unwrap_or_else(|| {
-            let mut first = 0;
-            let each = |step: &RowStep<'_>| {
-                let logits = self.logits(&hidden, first, step);
-                first += step.tokens.len();
-                logits
-            };
-            steps.iter().map(each).collect()
-        });
-        Ok(rows.into_iter().zip(logits).map(|(row, logits)| Answer { row, logits }).collect())
+        let mut answers: Vec<Option<Answer>> = vec![None; steps.len()];
+        for (adapter, places) in groups {
+            let alike: Vec<RowStep<'_>> = places.iter().map(|&i| steps[i]).collect();
+            for (i, answer) in places.into_iter().zip(self.extend_alike(&alike, adapter)?) {
+                answers[i] = Some(answer);
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
     }
 
     fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
@@ -213,13 +273,22 @@ impl Session for BurnSession {
         self.check_tokens(&batch.forest.tokens)?;
         let asked: Vec<u32> = batch.targets.iter().map(|target| token_of(target.ask)).collect();
         self.check_tokens(&asked)?;
+        self.check_adapter(batch.forest.adapter)?;
+        for node in &batch.forest.nodes {
+            if let Parent::Cached(row) = node.parent
+                && self.rows.adapter(row)? != batch.forest.adapter
+            {
+                let what = format!("{row:?} was computed with another adapter");
+                return Err(BackendError::Forest(what));
+            }
+        }
         let layout = Layout::of(&batch.forest, |row| self.rows.spans(row))?;
         self.check_context(layout.longest())?;
         if batch.targets.is_empty() {
             return Ok(Scores::default());
         }
 
-        let hidden = self.forward(&batch.forest.tokens, layout, None);
+        let hidden = self.forward(&batch.forest.tokens, layout, None, batch.forest.adapter);
         // Several targets may stand at one token: its logits are computed once.
         let places: BTreeSet<u32> = batch.targets.iter().map(|target| target.at).collect();
         let places: Vec<u32> = places.into_iter().collect();
@@ -245,6 +314,60 @@ impl Session for BurnSession {
             .map(|score| Score { logprob: score.logprob, rank: score.rank, top: score.top })
             .collect();
         Ok(Scores { scores, logits })
+    }
+
+    fn add_adapter(
+        &mut self,
+        spec: &AdapterSpec,
+        weights: Option<&dyn Weights>,
+    ) -> Result<AdapterId, BackendError> {
+        let AdapterSpec::Lora(lora) = spec else {
+            return Err(BackendError::Adapter {
+                what: "this adapter is not built".into(),
+                help: "use `lora`".into(),
+            });
+        };
+        let own = self.own_weights();
+        let mut biases = BTreeMap::new();
+        self.model.parameters(&mut |name, slot| {
+            if let (Some(module), Slot::Vector(bias)) = (name.strip_suffix(".bias"), slot) {
+                biases.insert(module.to_owned(), bias.clone());
+            }
+        });
+        let device = self.pool.device();
+        let adapter = Adapter::new(
+            lora,
+            &self.modules,
+            |module| own[module].clone(),
+            |module| biases[module].clone(),
+            weights,
+            device,
+        )?;
+        let id = AdapterId(self.next_adapter);
+        self.next_adapter += 1;
+        self.adapters.insert(id, adapter);
+        Ok(id)
+    }
+
+    fn remove_adapter(&mut self, adapter: AdapterId) -> Result<(), BackendError> {
+        if self.learning.as_ref().is_some_and(|learning| learning.is_of(adapter)) {
+            return Err(BackendError::Adapter {
+                what: format!("{adapter:?} is learning"),
+                help: "let something else learn first".into(),
+            });
+        }
+        self.adapters.remove(&adapter).ok_or(BackendError::NoAdapter(adapter))?;
+        self.rows.close_all_of(adapter);
+        Ok(())
+    }
+
+    fn learn(&mut self, spec: &LearnSpec) -> Result<&mut dyn Learn, BackendError> {
+        self.begin(spec)?;
+        Ok(self)
+    }
+
+    fn learning(&mut self) -> Option<&mut dyn Learn> {
+        if self.learning.is_some() { Some(self) } else { None }
     }
 }
 

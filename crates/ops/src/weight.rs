@@ -66,6 +66,17 @@ impl Weight {
         }
     }
 
+    /// All of it as floats: `[rows, cols]`.
+    pub fn floats(&self) -> Tensor<2> {
+        match self {
+            Self::Stored { matrix, .. } => {
+                let ids: Vec<u32> = (0..matrix.rows as u32).collect();
+                self.embed(&ids)
+            }
+            Self::Dense(w) => w.clone(),
+        }
+    }
+
     /// `x · wᵀ`: `[n, cols]` to `[n, rows]`.
     pub fn linear(&self, x: Tensor<2>) -> Tensor<2> {
         match self {

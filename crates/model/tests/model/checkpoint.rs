@@ -1,6 +1,9 @@
 //! The tiny reference checkpoints of `tests/golden`, as named tensors.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use fidelio_backend::{
     Backend as _, BackendError, DeviceId, Encoding, OpenSpec, Session, TensorView, Weights,
@@ -35,23 +38,9 @@ impl Golden {
     pub(crate) fn read(name: &str) -> Self {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
         let config = std::fs::read(folder.join("config.json")).unwrap();
-        let bytes = std::fs::read(folder.join("model.safetensors")).unwrap();
-        let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
-        let tensors = file
-            .tensors()
-            .into_iter()
-            .map(|(name, view)| {
-                assert_eq!(view.dtype(), safetensors::Dtype::F32);
-                let tensor = TensorView {
-                    encoding: Encoding::F32,
-                    shape: view.shape().to_vec(),
-                    bytes: bytes::Bytes::copy_from_slice(view.data()),
-                };
-                (name, tensor)
-            })
-            .collect();
+        let tensors = tensors_of(&folder.join("model.safetensors"));
         let config = serde_json::from_slice(&config).unwrap();
-        Self { config, tensors: Tensors(tensors), folder }
+        Self { config, tensors, folder }
     }
 
     pub(crate) fn open(&self, backend: &BurnBackend) -> Box<dyn Session> {
@@ -59,4 +48,20 @@ impl Golden {
             .open(DeviceId(0), &OpenSpec::new(self.config.clone()), &self.tensors)
             .unwrap_or_else(|error| panic!("{}: {error}", backend.name()))
     }
+}
+
+/// A safetensors file of 32-bit floats.
+pub(crate) fn tensors_of(path: &Path) -> Tensors {
+    let bytes = std::fs::read(path).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let tensors = file.tensors().into_iter().map(|(name, view)| {
+        assert_eq!(view.dtype(), safetensors::Dtype::F32);
+        let tensor = TensorView {
+            encoding: Encoding::F32,
+            shape: view.shape().to_vec(),
+            bytes: bytes::Bytes::copy_from_slice(view.data()),
+        };
+        (name, tensor)
+    });
+    Tensors(tensors.collect())
 }

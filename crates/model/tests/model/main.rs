@@ -8,4 +8,5 @@
 mod checkpoint;
 mod contract;
 mod golden;
+mod learning;
 mod refusals;

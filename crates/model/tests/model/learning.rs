@@ -1,0 +1,333 @@
+//! Losses and gradients of tiny checkpoints, as PyTorch and PEFT compute them
+//! (`tests/make_goldens.py`). A gradient is what plain gradient descent takes off a parameter.
+
+use std::{collections::BTreeMap, path::Path};
+
+use fidelio_backend::{
+    AdapterId, AdapterSpec, Ask, BackendError, Batch, Clip, LearnSpec, Logits, LoraSpec,
+    OptimizerSpec, Parent, Part, RowStep, RowTo, Session, Shape, Target, TensorSink, TensorView,
+    Trains, Wanted,
+};
+use serde::Deserialize;
+
+use crate::checkpoint::{Golden, NAMES, Tensors, tensors_of};
+
+/// Gradients must agree to this share of their tensor's largest entry.
+const TOLERANCE: f32 = 1e-5;
+/// The rate of the one step: large, so that rounding in the parameter does not count.
+const RATE: f64 = 64.0;
+
+#[derive(Deserialize)]
+struct Expected {
+    rows: Vec<Row>,
+    loss: f64,
+}
+
+#[derive(Deserialize)]
+struct Row {
+    ids: Vec<u32>,
+    targets: Vec<Asked>,
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    at: u32,
+    token: u32,
+    weight: f32,
+}
+
+#[derive(Deserialize)]
+struct Adapted {
+    ids: Vec<u32>,
+    loss: f64,
+}
+
+#[derive(Default)]
+struct Saved(BTreeMap<String, Vec<f32>>);
+
+impl TensorSink for Saved {
+    fn put(&mut self, name: &str, tensor: TensorView) -> Result<(), BackendError> {
+        self.0.insert(name.into(), floats(&tensor));
+        Ok(())
+    }
+}
+
+fn floats(tensor: &TensorView) -> Vec<f32> {
+    let (numbers, _) = tensor.bytes.as_chunks::<4>();
+    numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+}
+
+fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Three ways to lay the same rows: alone, side by side, and with their common beginning shared.
+fn layouts(rows: &[Row], adapter: Option<AdapterId>) -> [(&'static str, Vec<Batch>); 3] {
+    let plant = |batch: &mut Batch, row: &Row, parent: Parent, from: usize| {
+        let node = batch.forest.push(parent, &row.ids[from..]);
+        let start = batch.forest.nodes[node as usize].start;
+        for asked in &row.targets {
+            let at = start + asked.at - from as u32;
+            let ask = Ask::Token(asked.token);
+            batch.targets.push(Target { at, ask, weight: asked.weight, group: 0 });
+        }
+        batch.forest.adapter = adapter;
+    };
+    let alone = rows.iter().map(|row| {
+        let mut batch = Batch::default();
+        plant(&mut batch, row, Parent::Root, 0);
+        batch
+    });
+    let mut packed = Batch::default();
+    for row in rows {
+        plant(&mut packed, row, Parent::Root, 0);
+    }
+    let mut shared = Batch::default();
+    let common = rows[0].ids.iter().zip(&rows[1].ids).take_while(|(a, b)| a == b).count();
+    assert_eq!(common, 8, "two rows begin alike");
+    let root = shared.forest.push(Parent::Root, &rows[0].ids[..common]);
+    for row in &rows[..2] {
+        plant(&mut shared, row, Parent::Node(root), common);
+    }
+    plant(&mut shared, &rows[2], Parent::Root, 0);
+    [("alone", alone.collect()), ("packed", vec![packed]), ("shared", vec![shared])]
+}
+
+fn spec(trains: Trains, checkpoint_blocks: bool) -> LearnSpec {
+    let optimizer =
+        OptimizerSpec::Sgd { momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false };
+    LearnSpec {
+        trains,
+        frozen: Vec::new(),
+        optimizer,
+        lora_plus_ratio: None,
+        clip: Clip::None,
+        neftune_alpha: 0.0,
+        seed: 0,
+        checkpoint_blocks,
+    }
+}
+
+fn parameters(session: &mut dyn Session) -> BTreeMap<String, Vec<f32>> {
+    let mut saved = Saved::default();
+    session.learning().unwrap().save(Part::Parameters, &mut saved).unwrap();
+    saved.0
+}
+
+/// Learns once from `batches` and compares loss and gradients.
+fn check(
+    at: &str,
+    session: &mut dyn Session,
+    spec: &LearnSpec,
+    batches: &[Batch],
+    loss: f64,
+    gradients: &BTreeMap<String, Vec<f32>>,
+) {
+    session.learn(spec).unwrap();
+    let before = parameters(session);
+    assert_eq!(before.keys().collect::<Vec<_>>(), gradients.keys().collect::<Vec<_>>(), "{at}");
+    let learn = session.learning().unwrap();
+    let found: f64 = batches.iter().map(|batch| learn.accumulate(batch).unwrap().sum).sum();
+    assert!((found - loss).abs() < 1e-4, "{at}: loss {found}, PyTorch {loss}");
+    assert!(learn.update(RATE, 1.0).unwrap().applied, "{at}");
+    let after = parameters(session);
+    for (name, expected) in gradients {
+        let largest = expected.iter().fold(0.0_f32, |m, x| m.max(x.abs()));
+        let steps = before[name].iter().zip(&after[name]).map(|(b, a)| (b - a) / RATE as f32);
+        for (i, (found, expected)) in steps.zip(expected).enumerate() {
+            // Half a unit in the last place of the parameter is no error of the gradient.
+            let rounding =
+                before[name][i].abs().max(after[name][i].abs()) * f32::EPSILON / RATE as f32;
+            assert!(
+                (found - expected).abs() <= TOLERANCE * largest + rounding,
+                "{at}, `{name}`, {i}: {found}, PyTorch {expected}, largest {largest}"
+            );
+        }
+    }
+}
+
+#[test]
+fn gradients_of_every_parameter_equal_pytorch() {
+    for backend in fidelio_model::backends() {
+        for name in NAMES {
+            let golden = Golden::read(name);
+            let expected: Expected = json(&golden.folder.join("gradients.json"));
+            let gradients = tensors_of(&golden.folder.join("gradients.safetensors"));
+            let gradients = gradients.0.iter().map(|(k, v)| (k.clone(), floats(v))).collect();
+            for (how, batches) in layouts(&expected.rows, None) {
+                for blocks in [false, true] {
+                    let at = format!("{name} on {}, {how}, by blocks: {blocks}", backend.name());
+                    let mut session = golden.open(&backend);
+                    let spec = spec(Trains::All, blocks);
+                    check(&at, session.as_mut(), &spec, &batches, expected.loss, &gradients);
+                }
+            }
+        }
+    }
+}
+
+/// An adapter's folder as PEFT wrote it.
+fn adapter(folder: &Path) -> (AdapterSpec, Tensors) {
+    let config: serde_json::Value = json(&folder.join("adapter_config.json"));
+    let keys = [
+        "r",
+        "lora_alpha",
+        "lora_dropout",
+        "target_modules",
+        "bias",
+        "use_rslora",
+        "use_dora",
+        "rank_pattern",
+        "alpha_pattern",
+    ];
+    let spec: serde_json::Map<_, _> =
+        keys.iter().map(|key| ((*key).to_owned(), config[key].clone())).collect();
+    let spec: LoraSpec = serde_json::from_value(spec.into()).unwrap();
+    (AdapterSpec::Lora(spec), Tensors(named(tensors_of(&folder.join("adapter_model.safetensors")))))
+}
+
+/// The seam's names of PEFT's tensors.
+fn named(tensors: Tensors) -> BTreeMap<String, TensorView> {
+    let strip = |name: &str| name.strip_prefix("base_model.model.").unwrap().to_owned();
+    tensors.0.into_iter().map(|(name, tensor)| (strip(&name), tensor)).collect()
+}
+
+#[test]
+fn logits_and_gradients_of_adapters_equal_peft() {
+    for backend in fidelio_model::backends() {
+        for model in ["llama", "llama-bias-llama3"] {
+            let golden = Golden::read(model);
+            let rows: Expected = json(&golden.folder.join("gradients.json"));
+            for kind in ["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"] {
+                let folder = golden.folder.join(kind);
+                let (spec_of_adapter, weights) = adapter(&folder);
+                let expected: Adapted = json(&folder.join("expected.json"));
+                let mut tensors = tensors_of(&folder.join("expected.safetensors"));
+                let logits = floats(&tensors.0.remove("logits").unwrap());
+                let gradients =
+                    named(tensors).iter().map(|(name, x)| (name.clone(), floats(x))).collect();
+                for blocks in [false, true] {
+                    let mut session = golden.open(&backend);
+                    let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
+                    let at = format!("{model} {kind} on {}, by blocks: {blocks}", backend.name());
+                    check_logits(&at, session.as_mut(), &expected.ids, id, &logits);
+                    for (how, batches) in layouts(&rows.rows, Some(id)) {
+                        let mut session = golden.open(&backend);
+                        let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
+                        let at = format!("{at}, {how}");
+                        let spec = spec(Trains::Adapter(id), blocks);
+                        check(&at, session.as_mut(), &spec, &batches, expected.loss, &gradients);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn check_logits(at: &str, session: &mut dyn Session, ids: &[u32], id: AdapterId, logits: &[f32]) {
+    let step = RowStep {
+        row: RowTo::New,
+        tokens: ids,
+        adapter: Some(id),
+        wanted: Wanted::All(Shape::Full),
+    };
+    let found = session.extend(&[step]).unwrap().remove(0).logits;
+    let found = found.iter().flat_map(|logits| match logits {
+        Logits::Full(logits) => logits.clone(),
+        Logits::Top { .. } => panic!("full logits were asked for"),
+    });
+    for (i, (found, expected)) in found.zip(logits).enumerate() {
+        assert!((found - expected).abs() < 1e-4, "{at}, {i}: {found}, PEFT {expected}");
+    }
+}
+
+/// A new adapter on the first tiny checkpoint, AdamW, and a batch to learn from.
+fn begun() -> (Box<dyn Session>, Batch, AdapterId) {
+    let backend = fidelio_model::backends().remove(0);
+    let golden = Golden::read("llama");
+    let rows: Expected = json(&golden.folder.join("gradients.json"));
+    let mut session = golden.open(&backend);
+    let lora = serde_json::json!({"r": 4, "lora_alpha": 8.0, "target_modules": "all-linear"});
+    let lora = AdapterSpec::Lora(serde_json::from_value(lora).unwrap());
+    let id = session.add_adapter(&lora, None).unwrap();
+    let optimizer =
+        OptimizerSpec::Adamw { betas: [0.9, 0.999], eps: 1e-8, weight_decay: 0.01, amsgrad: false };
+    let spec = LearnSpec { optimizer, ..spec(Trains::Adapter(id), false) };
+    session.learn(&spec).unwrap();
+    let [_, (_, mut packed), _] = layouts(&rows.rows, Some(id));
+    (session, packed.remove(0), id)
+}
+
+fn learn(session: &mut dyn Session, batch: &Batch, updates: usize) -> f64 {
+    let learn = session.learning().unwrap();
+    let mut last = f64::NAN;
+    for _ in 0..updates {
+        let loss = learn.accumulate(batch).unwrap();
+        learn.update(1e-2, loss.weight).unwrap();
+        last = loss.mean();
+    }
+    last
+}
+
+#[test]
+fn an_adapter_learns() {
+    let (mut session, batch, _) = begun();
+    let first = learn(session.as_mut(), &batch, 1);
+    let last = learn(session.as_mut(), &batch, 150);
+    // The frozen, tied head of a random model allows no more.
+    assert!(first > 4.0 && last < first / 2.0, "{first} {last}");
+}
+
+#[test]
+fn a_restored_session_goes_on_to_the_bit() {
+    let (mut whole, batch, _) = begun();
+    learn(whole.as_mut(), &batch, 3);
+    let (mut resumed, _, _) = begun();
+    for part in [Part::Parameters, Part::Optimizer] {
+        let mut saved = Kept::default();
+        whole.learning().unwrap().save(part, &mut saved).unwrap();
+        resumed.learning().unwrap().restore(part, &saved.0).unwrap();
+    }
+    let losses = [&mut whole, &mut resumed].map(|s| learn(s.as_mut(), &batch, 3).to_bits());
+    assert_eq!(losses[0], losses[1]);
+    assert_eq!(parameters(whole.as_mut()), parameters(resumed.as_mut()));
+}
+
+#[derive(Default)]
+struct Kept(Tensors);
+
+impl TensorSink for Kept {
+    fn put(&mut self, name: &str, tensor: TensorView) -> Result<(), BackendError> {
+        self.0.0.insert(name.into(), tensor);
+        Ok(())
+    }
+}
+
+#[test]
+fn an_update_closes_the_rows_that_used_what_it_changed() {
+    let (mut session, batch, id) = begun();
+    let open = |session: &mut dyn Session, adapter| {
+        let step = RowStep { row: RowTo::New, tokens: &[1, 2], adapter, wanted: Wanted::Nothing };
+        session.extend(&[step]).unwrap().remove(0).row
+    };
+    let (own, plain) = (open(session.as_mut(), Some(id)), open(session.as_mut(), None));
+    learn(session.as_mut(), &batch, 1);
+    assert!(matches!(session.fork(own), Err(BackendError::NoRow(_))));
+    session.fork(plain).unwrap();
+}
+
+#[test]
+fn what_cannot_be_learnt_from_is_refused_and_adds_nothing() {
+    let (mut session, batch, _) = begun();
+    let without = Batch {
+        forest: fidelio_backend::Forest { adapter: None, ..batch.forest.clone() },
+        ..batch.clone()
+    };
+    let learn = session.learning().unwrap();
+    assert!(matches!(learn.accumulate(&without), Err(BackendError::Forest(_))));
+    assert!(learn.update(0.1, 1.0).is_err(), "nothing was added");
+    let unknown = Trains::Adapter(AdapterId(9));
+    assert!(matches!(session.learn(&spec(unknown, false)), Err(BackendError::NoAdapter(_))));
+    let frozen = LearnSpec { frozen: vec![".*".into()], ..spec(Trains::All, false) };
+    assert!(session.learn(&frozen).is_err(), "nothing would learn");
+}
