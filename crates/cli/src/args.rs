@@ -10,7 +10,7 @@ pub(crate) use run::{DataFlags, ResultFlags, RunFlags, read_options};
 
 use crate::commands::{
     backends, chat, check, completions, datasets, doctor, evaluate, generate, init, models, plan,
-    predict, render_config, schema,
+    predict, render_config, schema, train,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     /// Print a JSON Schema of run files, for editors.
     #[command(alias = "export-schema", alias = "export_schema")]
     Schema(schema::Args),
+    /// Learn the answers of a table's rows.
+    Train(train::Args),
     /// Answer every row of a table.
     Predict(predict::Args),
     /// Answer every row of a table and measure the answers.

@@ -14,6 +14,7 @@ pub(crate) mod plan;
 pub(crate) mod predict;
 pub(crate) mod render_config;
 pub(crate) mod schema;
+pub(crate) mod train;
 
 mod output_file;
 mod run_folder;
@@ -35,6 +36,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Plan(args) => plan::run(&args, &global, ui),
         Command::RenderConfig(args) => render_config::run(&args, ui),
         Command::Schema(args) => schema::run(&args, ui),
+        Command::Train(args) => train::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, &global, ui),
         Command::Evaluate(args) => evaluate::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),

@@ -18,9 +18,8 @@ const FLAGS: [(&str, &str); 7] = [
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 14] = [
-    ("train", "it comes with fine-tuning"),
-    ("experiment", "it comes with fine-tuning"),
+const LATER: [(&str, &str); 13] = [
+    ("experiment", "until then: `fidelio train`, then `fidelio evaluate -m RUN --split test`"),
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
     ("serve", "it comes with serving"),
@@ -109,7 +108,7 @@ mod tests {
 
     #[test]
     fn commands_that_come_later_say_with_what() {
-        assert!(later("train").is_some_and(|text| text.contains("fine-tuning")));
+        assert!(later("hyperopt").is_some_and(|text| text.contains("fine-tuning")));
         assert!(later("export_model").is_some_and(|text| text.contains("`export_model`")));
         assert!(later("trian").is_none());
     }

@@ -1,6 +1,8 @@
 //! Choosing among labels: each label's tokens under the prompt, many rows in one forest.
 
-use fidelio_backend::{Ask, Batch, Parent, RowId, RowStep, RowTo, Session, Target, Want, Wanted};
+use fidelio_backend::{
+    AdapterId, Ask, Batch, Parent, RowId, RowStep, RowTo, Session, Target, Want, Wanted,
+};
 use fidelio_data::{micro_batches, plant};
 
 use crate::{Error, Event, Flow, Observer, Stage, job::Prepared};
@@ -27,14 +29,17 @@ pub(crate) struct Scored {
 /// Scores the labels of some rows.
 pub(crate) fn score_labels(
     session: &mut dyn Session,
+    adapter: Option<AdapterId>,
     rows: &[Prepared],
     rows_at_once: usize,
     stage: Stage,
     observer: &mut dyn Observer,
 ) -> Result<Scored, Error> {
     let shared = shared_beginning(rows);
-    let cached = cache(session, rows.first().map_or(&[][..], |row| &row.prompt[..shared]))?;
-    let scored = score_below(session, rows, shared, cached, rows_at_once, stage, observer);
+    let beginning = rows.first().map_or(&[][..], |row| &row.prompt[..shared]);
+    let cached = cache(session, adapter, beginning)?;
+    let below = Below { adapter, cached, shared };
+    let scored = score_below(session, rows, below, rows_at_once, stage, observer);
     if let Some(row) = cached {
         session.truncate(row, 0)?;
     }
@@ -53,14 +58,28 @@ fn shared_beginning(rows: &[Prepared]) -> usize {
     if shared >= SHARED_TOKENS { shared } else { 0 }
 }
 
-fn cache(session: &mut dyn Session, tokens: &[u32]) -> Result<Option<RowId>, Error> {
+fn cache(
+    session: &mut dyn Session,
+    adapter: Option<AdapterId>,
+    tokens: &[u32],
+) -> Result<Option<RowId>, Error> {
     let mut row = None;
     for chunk in tokens.chunks(CHUNK) {
         let to = row.map_or(RowTo::New, RowTo::Row);
-        let step = RowStep { row: to, tokens: chunk, adapter: None, wanted: Wanted::Nothing };
+        let step = RowStep { row: to, tokens: chunk, adapter, wanted: Wanted::Nothing };
         row = session.extend(&[step])?.first().map(|answer| answer.row);
     }
     Ok(row)
+}
+
+/// What forests stand on.
+#[derive(Clone, Copy)]
+struct Below {
+    adapter: Option<AdapterId>,
+    /// The shared beginning of all prompts.
+    cached: Option<RowId>,
+    /// Its tokens.
+    shared: usize,
 }
 
 /// A label of a row, as a path in a forest.
@@ -76,13 +95,12 @@ struct Path<'a> {
 fn score_below(
     session: &mut dyn Session,
     rows: &[Prepared],
-    shared: usize,
-    cached: Option<RowId>,
+    below: Below,
     rows_at_once: usize,
     stage: Stage,
     observer: &mut dyn Observer,
 ) -> Result<Scored, Error> {
-    let paths = paths(rows, shared);
+    let paths = paths(rows, below.shared);
     let sequences: Vec<&[u32]> = paths.iter().map(|path| path.tokens.as_slice()).collect();
     let groups: Vec<usize> = paths.iter().map(|path| path.row).collect();
     let longest =
@@ -93,7 +111,7 @@ fn score_below(
     for batch in micro_batches(&sequences, &groups, budget, 1)? {
         for chosen in at_most(&batch, &paths, rows_at_once) {
             let chosen: Vec<&Path<'_>> = chosen.iter().map(|&i| &paths[i]).collect();
-            scored.computed += score_forest(session, &chosen, cached, &mut scored.rows)? as u64;
+            scored.computed += score_forest(session, &chosen, below, &mut scored.rows)? as u64;
             done += chosen.iter().filter(|path| path.label == 0).count();
             let tokens = scored.computed;
             let event = Event::Progress { stage, done, total: rows.len(), tokens };
@@ -143,13 +161,14 @@ fn at_most(batch: &[usize], paths: &[Path<'_>], rows: usize) -> Vec<Vec<usize>> 
 fn score_forest(
     session: &mut dyn Session,
     paths: &[&Path<'_>],
-    cached: Option<RowId>,
+    below: Below,
     into: &mut [Vec<Vec<f32>>],
 ) -> Result<usize, Error> {
     let sequences: Vec<&[u32]> = paths.iter().map(|path| path.tokens.as_slice()).collect();
     let planted = plant(&sequences, 1);
     let mut batch = Batch { forest: planted.forest, ..Batch::default() };
-    if let Some(row) = cached {
+    batch.forest.adapter = below.adapter;
+    if let Some(row) = below.cached {
         for node in &mut batch.forest.nodes {
             if node.parent == Parent::Root {
                 node.parent = Parent::Cached(row);

@@ -43,6 +43,12 @@ pub enum Error {
     /// Generation failed.
     #[error(transparent)]
     Generate(#[from] GenerateError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] fidelio_trainer::TrainError),
+    /// The run file does not say that anything is learnt.
+    #[error("`trainer.type` is `none`: nothing would be learnt")]
+    NothingLearns,
     /// The results cannot be measured.
     #[error(transparent)]
     Eval(#[from] EvalError),
@@ -78,6 +84,15 @@ pub enum Error {
         #[source]
         source: Box<PromptError>,
     },
+    /// A file of an earlier run cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// A folder or file of results cannot be written.
     #[error("cannot write `{path}`")]
     Write {
@@ -86,6 +101,20 @@ pub enum Error {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// A folder without a finished training run.
+    #[error("`{path}` holds no finished training run")]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A training run's prompts or tokens were others than they would be now.
+    #[error("`{path}` was trained with another {what}")]
+    OtherThanTrained {
+        /// The run's folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
     },
     /// A folder that holds results already.
     #[error("`{path}` holds results already")]
@@ -116,6 +145,14 @@ impl Error {
             Self::Prompt(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Generate(error) => error.hint(),
+            Self::Train(error) => error.hint(),
+            Self::NoRun { .. } => {
+                Some("name the folder that `fidelio train` said its results are in".into())
+            }
+            Self::OtherThanTrained { .. } => {
+                Some("use the model and the prompt of the training run, or train anew".into())
+            }
+            Self::NothingLearns => Some("write `trainer: {type: finetune}`".into()),
             Self::Eval(error) => error.hint(),
             Self::Rows { problems, .. } => problems.first().and_then(|row| row.error.hint()),
             Self::Device { help, .. } => Some(help.as_str().into()),

@@ -134,7 +134,14 @@ impl Job {
     ) -> Result<Option<Vec<LossSum>>, Error> {
         let mut session = self.open()?;
         let rows_at_once = self.plan.rows_at_once;
-        let scored = score_labels(session.as_mut(), answers, rows_at_once, Stage::Losses, observer);
+        let scored = score_labels(
+            session.as_mut(),
+            self.adapter,
+            answers,
+            rows_at_once,
+            Stage::Losses,
+            observer,
+        );
         self.session = Some(session);
         let scored = scored?;
         if scored.stopped {

@@ -1,8 +1,8 @@
 //! A run that is ready: plan settled, rows rendered, the model opened when it is first needed.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
-use fidelio_backend::Session;
+use fidelio_backend::{AdapterId, Session};
 use fidelio_config::{BatchSize, OutputFeature};
 use fidelio_data::{Place, Row, Source, Vocabulary};
 use fidelio_eval::LabelMatcher;
@@ -14,7 +14,9 @@ use crate::{
     DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Plan, RowProblem, RunFile,
     Stage,
     dataset::{self, Rows},
+    learning,
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
+    train::{self, adapter_folder},
 };
 
 /// Rows in work at once where the run file leaves it to the machine.
@@ -26,6 +28,10 @@ pub struct Job {
     pub(crate) model: Model,
     pub(crate) device: Device,
     pub(crate) session: Option<Box<dyn Session>>,
+    /// What the session computes with, once it is open.
+    pub(crate) adapter: Option<AdapterId>,
+    /// The folder of the adapter that the run file names.
+    trained: Option<PathBuf>,
     pub(crate) renderer: Renderer,
     pub(crate) matcher: Option<LabelMatcher>,
     /// The labels of a category output.
@@ -94,6 +100,17 @@ impl Job {
         if config.trainer.evaluation().skip_all_evaluation {
             return Err(Error::NotMeasured);
         }
+        Self::prepare_with_answers(machine, run, model, data)
+    }
+
+    /// As [`Self::prepare`], for rows whose expected answers are wanted.
+    pub(crate) fn prepare_with_answers(
+        machine: &Machine,
+        run: &RunFile,
+        model: Model,
+        data: &DataArgs,
+    ) -> Result<Self, Error> {
+        let config = run.config();
         let device = machine.device(&config.device)?;
         let rows = dataset::rows(config, data, true)?;
         let column = config.output().column();
@@ -155,12 +172,17 @@ impl Job {
             },
             random_seed: config.random_seed,
         };
+        if let Some(folder) = run.trained() {
+            train::check_same(folder, &plan)?;
+        }
         let output = (config.output().name().to_owned(), config.output().column().to_owned());
         Ok(Self {
             plan,
             model,
             device,
             session: None,
+            adapter: None,
+            trained: run.trained().map(adapter_folder).or_else(|| learning::trained(config)),
             renderer,
             matcher,
             labels,
@@ -196,10 +218,15 @@ impl Job {
 
     /// The session on the model, opened at the first call.
     pub(crate) fn open(&mut self) -> Result<Box<dyn Session>, Error> {
-        match self.session.take() {
-            Some(session) => Ok(session),
-            None => self.model.open(&self.device, self.plan.rope_scaling),
+        if let Some(session) = self.session.take() {
+            return Ok(session);
         }
+        let mut session = self.model.open(&self.device, self.plan.rope_scaling)?;
+        if let Some(folder) = &self.trained {
+            let adapter = fidelio_weights::peft::open(folder)?;
+            self.adapter = Some(session.add_adapter(&adapter.spec, Some(&adapter.weights))?);
+        }
+        Ok(session)
     }
 
     /// Renders every row and collects every problem.

@@ -27,6 +27,7 @@ mod evaluate;
 mod generator;
 mod init;
 mod job;
+mod learning;
 mod machine;
 mod memory;
 mod model;
@@ -36,6 +37,7 @@ mod predict;
 mod results;
 mod run_file;
 mod survey;
+mod train;
 
 pub use fidelio_backend as backend;
 pub use fidelio_config as config;
@@ -45,6 +47,7 @@ pub use fidelio_generate as generate;
 #[cfg(feature = "burn")]
 pub use fidelio_model as burn;
 pub use fidelio_prompting as prompting;
+pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
 pub use dataset::{DataArgs, SplitChoice};
@@ -62,3 +65,4 @@ pub use predict::{Prediction, Predictions, Usage};
 pub use results::{Results, next_run_folder};
 pub use run_file::RunFile;
 pub use survey::{Lengths, Survey};
+pub use train::{Training, TrainingEvent, adapter_folder};

@@ -9,7 +9,7 @@ use fidelio_eval::{LabelMatcher, MatchKind, MatchRule};
 use fidelio_generate::Decoding;
 use fidelio_prompting::{
     Boundary, Budget, ChatUse, Fingerprint, Layout, LayoutSpec, Overflow, Renderer, Rules, Side,
-    Source as PromptSource, SpecialTokens,
+    Source as PromptSource, SpecialTokens, Turns,
 };
 use serde::Serialize;
 
@@ -320,6 +320,10 @@ pub(crate) fn rules(config: &RunConfig, context: usize, reserved: usize) -> Rule
         boundary: match prompt.boundary {
             config::Boundary::Error => Boundary::Error,
             config::Boundary::Separate => Boundary::Separate,
+        },
+        turns: match prompt.learn {
+            Some(config::LearntTurns::All) => Turns::All,
+            Some(config::LearntTurns::Last) | None => Turns::Last,
         },
         budget: Budget { context: Some(context), reserved, fields, overflow },
         ..Rules::default()

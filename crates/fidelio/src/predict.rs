@@ -104,6 +104,7 @@ impl Job {
             AnswerPlan::Score { labels, label_score } => {
                 let scored = score_labels(
                     session.as_mut(),
+                    self.adapter,
                     &prepared,
                     self.plan.rows_at_once,
                     Stage::Scoring,
@@ -185,7 +186,8 @@ impl Job {
         let Some(choice) = rendered else { return Ok(Vec::new()) };
         let place = self.source.place(0);
         let row = Prepared { number: 0, place, prompt: choice.prompt.ids, answers: choice.answers };
-        let scored = score_labels(session, &[row], 1, Stage::Scoring, &mut crate::Silent)?;
+        let scored =
+            score_labels(session, self.adapter, &[row], 1, Stage::Scoring, &mut crate::Silent)?;
         Ok(scored.rows.into_iter().next().unwrap_or_default())
     }
 
@@ -199,7 +201,7 @@ impl Job {
     ) -> Result<(Vec<Prediction>, u64, bool), Error> {
         let limits = Limits { max_rows: self.plan.rows_at_once, ..Limits::default() };
         let text = self.model.vocabulary().shared_tokenizer();
-        let mut engine = Engine::new(session, text, limits)?;
+        let mut engine = Engine::new(session, text, limits)?.with_adapter(self.adapter);
         // Each token's log-probability is reported even if the run file wants no alternatives.
         let decoding = Decoding { logprobs: decoding.logprobs.or(Some(0)), ..decoding.clone() };
         let run = run_engine(&mut engine, prepared, &decoding, observer);

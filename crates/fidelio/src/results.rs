@@ -11,10 +11,12 @@ use fidelio_eval::Figure;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Error, Evaluation, Job, Predictions, RunFile};
+use crate::{Error, Evaluation, Job, Predictions, RunFile, train::DESCRIPTION};
 
 /// What a finished run leaves; written last, so that its presence says that the rest is whole.
 const MANIFEST: &str = "run.json";
+/// The run file with every default.
+pub(crate) const RUN_FILE: &str = "run.yaml";
 
 /// A folder for one run's results.
 #[derive(Debug)]
@@ -36,7 +38,8 @@ impl Results {
     /// # Errors
     /// [`Error::Occupied`] and [`Error::Write`].
     pub fn create(folder: &Path, overwrite: bool) -> Result<Self, Error> {
-        if folder.join(MANIFEST).exists() && !overwrite {
+        let holds = |name| folder.join(name).exists();
+        if (holds(MANIFEST) || holds(DESCRIPTION)) && !overwrite {
             return Err(Error::Occupied { path: folder.to_owned() });
         }
         fs::create_dir_all(folder)
@@ -100,7 +103,7 @@ impl Results {
         predictions: &Predictions,
         headline: Option<&Figure>,
     ) -> Result<(), Error> {
-        self.write("run.yaml", run.document().render().as_bytes())?;
+        self.write(RUN_FILE, run.document().render().as_bytes())?;
         let manifest = json!({
             "plan": job.plan(),
             "headline": headline,
@@ -111,7 +114,15 @@ impl Results {
         Ok(())
     }
 
-    fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, Error> {
+    /// Writes the run file with every default.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_run_file(&self, run: &RunFile) -> Result<PathBuf, Error> {
+        self.write(RUN_FILE, run.document().render().as_bytes())
+    }
+
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, Error> {
         let mut text = serde_json::to_vec_pretty(value)
             .map_err(|error| self.failed(name, std::io::Error::other(error)))?;
         text.push(b'\n');

@@ -1,15 +1,17 @@
 //! A checked run file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fidelio_config::{Document, Kind, Override, RunConfig};
 
-use crate::Error;
+use crate::{Error, train::DESCRIPTION};
 
 /// A run file that passed every check, with its text, so that later mistakes point into it.
 #[derive(Debug, Clone)]
 pub struct RunFile {
     document: Document,
+    /// The folder of the training run that it belongs to.
+    trained: Option<PathBuf>,
 }
 
 impl RunFile {
@@ -29,6 +31,23 @@ impl RunFile {
         Self::of(fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?)
     }
 
+    /// The run file of a training run's folder; the model is used as that run left it.
+    ///
+    /// # Errors
+    /// [`Error::NoRun`] where the folder holds no finished training run, and as [`Self::load`].
+    pub fn of_run(folder: &Path, overrides: &[Override]) -> Result<Self, Error> {
+        let path = folder.join(crate::results::RUN_FILE);
+        if !path.exists() || !folder.join(DESCRIPTION).exists() {
+            return Err(Error::NoRun { path: folder.to_owned() });
+        }
+        Ok(Self { trained: Some(folder.to_owned()), ..Self::load(&path, overrides)? })
+    }
+
+    /// The folder of the training run that it belongs to.
+    pub(crate) fn trained(&self) -> Option<&Path> {
+        self.trained.as_deref()
+    }
+
     /// Refuses what can be written and checked, but that nothing acts on yet.
     fn of(document: Document) -> Result<Self, Error> {
         let refuse = |path: &str, feature: &str| {
@@ -36,13 +55,10 @@ impl RunFile {
             let problem = document.problem(Kind::NotBuilt, path, message);
             Err(Error::RunFile(document.problems(vec![problem])))
         };
-        if document.config.trainer.finetune().is_some() {
-            return refuse("trainer.type", "fine-tuning");
+        if document.config.trainer.finetune().is_some() && document.config.adapter.is_none() {
+            return refuse("trainer.type", "fine-tuning without an adapter");
         }
-        if document.config.adapter.is_some() {
-            return refuse("adapter", "an adapter");
-        }
-        Ok(Self { document })
+        Ok(Self { document, trained: None })
     }
 
     /// What it says, every default filled.

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fidelio_backend::{BackendError, Capacity, RowId, RowStep, RowTo, Session, Wanted};
+use fidelio_backend::{AdapterId, BackendError, Capacity, RowId, RowStep, RowTo, Session, Wanted};
 use tokenizers::Tokenizer;
 
 use crate::{Emitted, EngineStats, FinishReason, GenerateError, Request, RequestId, job::Job};
@@ -60,6 +60,7 @@ impl Default for Limits {
 /// ```
 pub struct Engine {
     session: Box<dyn Session>,
+    adapter: Option<AdapterId>,
     tokenizer: Arc<Tokenizer>,
     limits: Limits,
     /// The session's room when this engine had no rows.
@@ -119,6 +120,7 @@ impl Engine {
         Ok(Self {
             room: session.capacity(),
             session,
+            adapter: None,
             tokenizer,
             limits,
             next: 0,
@@ -130,6 +132,13 @@ impl Engine {
             stats: EngineStats::default(),
             clock: Box::new(move || start.elapsed()),
         })
+    }
+
+    /// Computes every request with an adapter of the session.
+    #[must_use]
+    pub fn with_adapter(mut self, adapter: Option<AdapterId>) -> Self {
+        self.adapter = adapter;
+        self
     }
 
     /// Measures time with `clock` instead of the machine's.
@@ -317,7 +326,7 @@ impl Engine {
             steps.push(RowStep {
                 row: it.row.map_or(RowTo::New, RowTo::Row),
                 tokens: &it.job.ids[it.done..it.done + tokens],
-                adapter: None,
+                adapter: self.adapter,
                 wanted: if ends { Wanted::Last(it.job.shape()) } else { Wanted::Nothing },
             });
         }

@@ -33,21 +33,18 @@ pub(crate) struct RunFlags {
     /// Most rows in work at once (`trainer.eval_batch_size`).
     #[arg(long, value_name = "N")]
     batch_size: Option<usize>,
-    /// A folder that a training run left behind; not built yet.
-    #[arg(short, long, value_name = "DIR", hide = true)]
+    /// The folder of a training run: its run file, prompt and adapter.
+    #[arg(short, long, value_name = "DIR", conflicts_with_all = ["config", "config_str"])]
     model_path: Option<PathBuf>,
 }
 
 impl RunFlags {
     /// Reads and checks the run file. Flags win over the file, `--set` over other flags.
     pub(crate) fn load(&self) -> Result<RunFile, Failure> {
-        if let Some(path) = &self.model_path {
-            return Err(Failure::usage_with(
-                format!("`--model-path {}`: run folders are not built yet", path.display()),
-                "they come with fine-tuning; until then name the run file with `-c`",
-            ));
-        }
         let overrides = self.overrides()?;
+        if let Some(folder) = &self.model_path {
+            return Ok(RunFile::of_run(folder, &overrides)?);
+        }
         match (&self.config, &self.config_str) {
             (Some(path), _) => Ok(RunFile::load(path, &overrides)?),
             (None, Some(text)) => Ok(RunFile::parse("--config-str", text, &overrides)?),

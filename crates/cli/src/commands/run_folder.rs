@@ -25,6 +25,11 @@ impl RunFolder {
         Ok(Self { results: Results::create(&folder, flags.overwrite)? })
     }
 
+    /// The folder of a run that goes on.
+    pub(super) fn at(folder: &Path) -> Result<Self, Failure> {
+        Ok(Self { results: Results::create(folder, true)? })
+    }
+
     pub(super) fn results(&self) -> &Results {
         &self.results
     }

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fidelio::{Event, Flow, Observer, Stage, weights};
+use fidelio::{Event, Flow, Observer, Stage, TrainingEvent, weights};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{Ui, bytes, seconds};
@@ -134,6 +134,72 @@ impl weights::Progress for Downloads<'_> {
     }
 }
 
+/// Watches training: how far it is, each evaluation, and the user's wish to stop.
+#[derive(Debug)]
+pub(crate) struct Lessons<'a> {
+    ui: &'a Ui,
+    meter: Option<Meter>,
+    tokens: u64,
+}
+
+impl<'a> Lessons<'a> {
+    pub(crate) fn new(ui: &'a Ui) -> Self {
+        Self { ui, meter: None, tokens: 0 }
+    }
+
+    fn step(&mut self, step: &fidelio::trainer::Step) {
+        let ui = self.ui;
+        let meter =
+            self.meter.get_or_insert_with(|| Meter::new(ui, "training", step.of, UPDATES_BAR));
+        self.tokens += step.tokens_computed;
+        let rate = rate(self.tokens, meter.begun.elapsed().as_secs_f64());
+        let beside = format!(", loss {:.4}{rate}", step.loss);
+        meter.set(ui, step.update, &beside, || format!("{} of {} updates", step.update, step.of));
+    }
+
+    fn say(&self, text: &str) {
+        match self.meter.as_ref().and_then(|meter| meter.bar.as_ref()) {
+            Some(bar) => bar.suspend(|| self.ui.note(text)),
+            None => self.ui.note(text),
+        }
+    }
+}
+
+impl fidelio::trainer::Observer for Lessons<'_> {
+    fn on(
+        &mut self,
+        event: &TrainingEvent,
+    ) -> Result<fidelio::trainer::Flow, Box<dyn std::error::Error + Send + Sync>> {
+        match event {
+            TrainingEvent::Skipped { path, flaw } => {
+                self.say(&format!("note: `{}` is passed over: {flaw}", path.display()));
+            }
+            TrainingEvent::Began { update, of, rows, parameters, .. } => self.say(&format!(
+                "learning {parameters} parameters from {rows} rows, updates {update} to {of}"
+            )),
+            TrainingEvent::Step(step) => self.step(step),
+            TrainingEvent::Evaluated(found) => self.say(&format!(
+                "after update {}: loss {:.4} on held-out rows, {:.4} on learnt ones{}",
+                found.update,
+                found.metric,
+                found.training_loss,
+                if found.improved { ", the best so far" } else { "" }
+            )),
+            TrainingEvent::Finished(_) => {
+                if let Some(meter) = self.meter.take() {
+                    let took = meter.clear();
+                    let rate = rate(self.tokens, took.as_secs_f64());
+                    self.ui.note(format!("trained in {}{rate}", seconds(took.as_secs_f64())));
+                }
+            }
+            _ => {}
+        }
+        let stop = interrupt::asked();
+        Ok(if stop { fidelio::trainer::Flow::Stop } else { fidelio::trainer::Flow::Continue })
+    }
+}
+
+const UPDATES_BAR: &str = "{prefix} {bar:24} {pos}/{len} updates{msg}, {eta} left";
 const ROWS_BAR: &str = "{prefix} {bar:24} {pos}/{len} rows{msg}, {eta} left";
 const BYTES_BAR: &str = "{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
 

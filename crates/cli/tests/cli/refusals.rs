@@ -25,7 +25,6 @@ fn an_unknown_flag_is_guessed() {
 #[test]
 fn commands_that_come_later_say_so_in_one_sentence() {
     let later = [
-        "train",
         "experiment",
         "hyperopt",
         "upload",
@@ -90,7 +89,7 @@ fn a_generation_config_must_be_a_json_map() {
 }
 
 #[test]
-fn run_folders_are_not_built_yet() {
+fn a_folder_without_a_training_run_is_named() {
     check("model_path", &Place::new(), &["predict", "-m", "results/run_1", "--dataset", "x.csv"]);
 }
 

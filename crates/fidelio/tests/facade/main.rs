@@ -9,6 +9,7 @@
 
 mod jobs;
 mod smollm2;
+mod training;
 
 use std::path::PathBuf;
 

@@ -1,0 +1,106 @@
+//! Learning on the real default model over a few rows.
+
+use std::path::Path;
+
+use fidelio::{
+    DataArgs, Error, Job, Model, Results, RunFile, Silent, SplitChoice, Training, adapter_folder,
+    trainer::{self, Ended},
+    weights,
+};
+
+use crate::{default_model, machine};
+
+/// Labels that the model would not choose by itself.
+const ROWS: &str = "text,label\n\
+    \"I love this phone, it is wonderful.\",blue\n\
+    \"The worst film I have ever seen.\",red\n\
+    \"Great food and friendly staff!\",blue\n\
+    \"It broke after two days, very disappointing.\",red\n";
+
+const RUN: &str = "\
+model_type: llm
+base_model: MODEL
+prompt: {template: 'Review: {text} Is it red or blue?'}
+input_features: [{name: text, type: text}]
+output_features: [{name: label, type: category, preprocessing: {vocab: [red, blue]}}]
+adapter: {type: lora, r: 4, dropout: DROPOUT}
+trainer: {type: finetune, batch_size: 4, train_steps: 12, steps_per_checkpoint: 6, learning_rate: 1e-2}
+";
+
+struct Case {
+    run: RunFile,
+    data: DataArgs,
+    folder: tempfile::TempDir,
+}
+
+fn case(test: &str, dropout: &str) -> Option<Case> {
+    let model = default_model(test)?;
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("rows.csv");
+    std::fs::write(&table, ROWS).unwrap();
+    let text = RUN.replace("MODEL", model.to_str().unwrap()).replace("DROPOUT", dropout);
+    let run = RunFile::parse("run.yaml", &text, &[]).unwrap();
+    let data = DataArgs {
+        training_set: vec![table.clone()],
+        validation_set: vec![table],
+        ..DataArgs::default()
+    };
+    Some(Case { run, data, folder })
+}
+
+fn model(run: &RunFile) -> Model {
+    Model::find(&machine(), &run.config().base_model, &weights::Silent).unwrap()
+}
+
+fn train(case: &Case, into: &Path, resume: bool, watcher: &mut dyn trainer::Observer) -> Ended {
+    let machine = machine();
+    let mut training =
+        Training::prepare(&machine, &case.run, model(&case.run), &case.data, &mut Silent).unwrap();
+    let results = Results::create(into, true).unwrap();
+    training.run(&results, resume, watcher).unwrap().ended
+}
+
+fn adapter(run: &Path) -> Vec<u8> {
+    std::fs::read(adapter_folder(run).join("adapter_model.safetensors")).unwrap()
+}
+
+#[test]
+fn rows_are_learnt_and_the_run_folder_answers_them() {
+    let Some(case) = case("rows_are_learnt_and_the_run_folder_answers_them", "0") else { return };
+    let folder = case.folder.path().join("run");
+    assert_eq!(train(&case, &folder, false, &mut trainer::Silent), Ended::Complete);
+    let run = RunFile::of_run(&folder, &[]).unwrap();
+    let data = DataArgs { split: SplitChoice::Training, ..case.data.clone() };
+    let mut job = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap();
+    let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
+    assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
+
+    let other = ["prompt.template='Other: {text}'"].map(fidelio::config::Override::new);
+    let run = RunFile::of_run(&folder, &other).unwrap();
+    let error = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap_err();
+    assert!(matches!(error, Error::OtherThanTrained { what: "prompt template", .. }), "{error}");
+}
+
+/// Stops after an update.
+struct After(u64);
+
+impl trainer::Observer for After {
+    fn on(
+        &mut self,
+        event: &trainer::Event,
+    ) -> Result<trainer::Flow, Box<dyn std::error::Error + Send + Sync>> {
+        let stop = matches!(event, trainer::Event::Step(step) if step.update >= self.0);
+        Ok(if stop { trainer::Flow::Stop } else { trainer::Flow::Continue })
+    }
+}
+
+#[test]
+fn a_resumed_run_ends_as_an_uninterrupted_one() {
+    let Some(case) = case("a_resumed_run_ends_as_an_uninterrupted_one", "0.1") else { return };
+    let [whole, parts] = ["whole", "parts"].map(|name| case.folder.path().join(name));
+    train(&case, &whole, false, &mut trainer::Silent);
+    assert_eq!(train(&case, &parts, false, &mut After(3)), Ended::Stopped);
+    assert!(matches!(RunFile::of_run(&parts, &[]), Err(Error::NoRun { .. })));
+    assert_eq!(train(&case, &parts, true, &mut trainer::Silent), Ended::Complete);
+    assert_eq!(adapter(&whole), adapter(&parts), "to the bit");
+}
