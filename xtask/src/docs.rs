@@ -1,7 +1,8 @@
 //! `cargo xtask docs`: writes the generated pages under `docs/reference/`.
 
-use crate::{places, programs};
+use crate::{places, programs, test};
 use anyhow::{Context, Result, bail};
+use std::process::Command;
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
@@ -11,19 +12,28 @@ pub(crate) struct Args {
     pub(crate) check: bool,
 }
 
-/// A page and the example program that prints it: crate, example, file under `docs/reference/`.
-const PAGES: [(&str, &str, &str); 3] = [
-    ("config", "reference", "run-file.md"),
-    ("config", "schema", "run-file.schema.json"),
-    ("config", "wrong_runs", "wrong-run-files.md"),
+/// What prints a page.
+enum Printer {
+    /// An example program of a crate.
+    Example { package: &'static str, example: &'static str },
+    /// The binary `fidelio`, asked for this.
+    Binary(&'static str),
+}
+
+/// The files under `docs/reference/` and what prints each.
+const PAGES: [(&str, Printer); 4] = [
+    ("run-file.md", Printer::Example { package: "fidelio-config", example: "reference" }),
+    ("run-file.schema.json", Printer::Example { package: "fidelio-config", example: "schema" }),
+    ("wrong-run-files.md", Printer::Example { package: "fidelio-config", example: "wrong_runs" }),
+    ("command-line.md", Printer::Binary("reference")),
 ];
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let folder = places::root().join("docs/reference");
     let mut stale = Vec::new();
-    for (crate_folder, example, page) in PAGES {
-        let made = printed(crate_folder, example)?;
+    for (page, printer) in PAGES {
+        let made = printer.print()?;
         let path = folder.join(page);
         let there = std::fs::read_to_string(&path).unwrap_or_default();
         if made == there {
@@ -45,8 +55,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-fn printed(crate_folder: &str, example: &str) -> Result<String> {
-    let package = format!("fidelio-{crate_folder}");
-    let arguments = ["run", "--quiet", "--package", &package, "--example", example];
-    programs::output(&mut programs::cargo(&arguments))
+impl Printer {
+    fn print(&self) -> Result<String> {
+        match self {
+            Self::Example { package, example } => {
+                let arguments = ["run", "--quiet", "--package", package, "--example", example];
+                programs::output(&mut programs::cargo(&arguments))
+            }
+            Self::Binary(command) => {
+                // Asked for as the tests ask for it: another choice of packages would have cargo
+                // settle other features, and build Burn anew.
+                let build = ["build", "--quiet", "--workspace", "--tests", "--bin", "fidelio"];
+                programs::run(programs::cargo(&build).args(["--features", test::FEATURES]))?;
+                let binary = places::target()?.join("debug").join("fidelio");
+                programs::output(Command::new(binary).arg(command))
+            }
+        }
+    }
 }

@@ -1,6 +1,8 @@
 //! Where things are: the repository, and the user's cache.
 
+use crate::programs;
 use anyhow::{Context, Result};
+use serde::Deserialize;
 use std::path::{Path, PathBuf};
 
 /// The repository's root.
@@ -23,4 +25,21 @@ pub(crate) fn cache() -> Result<PathBuf> {
 /// Whether this is the build machine, where nothing may be left out.
 pub(crate) fn on_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
+}
+
+/// Where cargo builds, whatever the environment and the configuration say.
+pub(crate) fn target() -> Result<PathBuf> {
+    #[derive(Deserialize)]
+    struct Metadata {
+        target_directory: PathBuf,
+    }
+    let metadata = programs::output(&mut programs::cargo(&[
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+    ]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&metadata).context("cargo's metadata does not parse")?;
+    Ok(metadata.target_directory)
 }

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     programs::run(&mut programs::cargo(&build))?;
     fetch::fetch(&[What::Models])?;
 
-    let binary = target_folder()?.join("release").join("fidelio");
+    let binary = places::target()?.join("release").join("fidelio");
     let chosen = |name: &str| args.task.as_deref().is_none_or(|task| task == name);
     let mut rows = Vec::new();
     for (name, table) in TASKS.iter().filter(|(name, _)| chosen(name)) {
@@ -56,7 +56,7 @@ struct Measured {
 }
 
 fn evaluate(binary: &Path, name: &str, table: &Path) -> Result<Measured> {
-    let results = target_folder()?.join("quickstart").join(name);
+    let results = places::target()?.join("quickstart").join(name);
     let begun = Instant::now();
     let mut child = Command::new(binary)
         .current_dir(places::root())
@@ -178,23 +178,6 @@ fn peak_of(status: &Path) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
-}
-
-/// Where cargo builds, whatever the environment and the configuration say.
-fn target_folder() -> Result<PathBuf> {
-    #[derive(Deserialize)]
-    struct Metadata {
-        target_directory: PathBuf,
-    }
-    let metadata = programs::output(&mut programs::cargo(&[
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-    ]))?;
-    let metadata: Metadata =
-        serde_json::from_str(&metadata).context("cargo's metadata does not parse")?;
-    Ok(metadata.target_directory)
 }
 
 #[cfg(test)]

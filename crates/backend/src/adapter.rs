@@ -1,8 +1,12 @@
 //! Low-rank adapters, as PEFT's `adapter_config.json` describes them.
 
+mod ranks;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use ranks::LoraRanks;
 
 /// An adapter of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -30,7 +30,7 @@ mod session;
 mod spec;
 mod tensor;
 
-pub use adapter::{AdapterId, AdapterSpec, LoraBias, LoraInit, LoraSpec, TargetModules};
+pub use adapter::{AdapterId, AdapterSpec, LoraBias, LoraInit, LoraRanks, LoraSpec, TargetModules};
 pub use encoding::Encoding;
 pub use error::BackendError;
 #[cfg(feature = "testing")]

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use run::{DataFlags, ResultFlags, RunFlags, read_options};
+pub(crate) use run::{DataFlags, ModelFlags, ResultFlags, RunFlags, read_options};
 
 use crate::commands::{
-    backends, chat, check, completions, datasets, doctor, evaluate, generate, init, models, plan,
-    predict, render_config, schema, train,
+    backends, chat, check, completions, datasets, doctor, evaluate, generate, init, merge, models,
+    plan, predict, render_config, schema, train,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -55,6 +55,8 @@ pub(crate) enum Command {
     Generate(generate::Args),
     /// Talk with a model.
     Chat(chat::Args),
+    /// Work a training run's adapter into its model, and measure what that changes.
+    Merge(merge::Args),
     /// List the models that have a short name, and which of them are here.
     Models(models::Args),
     /// List, describe or write out data sets.
@@ -65,6 +67,9 @@ pub(crate) enum Command {
     Doctor(doctor::Args),
     /// Print completions for a shell.
     Completions(completions::Args),
+    /// Print this command line as a page of the documentation.
+    #[command(hide = true)]
+    Reference,
 }
 
 /// Flags of every command.

@@ -9,9 +9,11 @@ pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod generate;
 pub(crate) mod init;
+pub(crate) mod merge;
 pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod predict;
+pub(crate) mod reference;
 pub(crate) mod render_config;
 pub(crate) mod schema;
 pub(crate) mod train;
@@ -41,11 +43,13 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Evaluate(args) => evaluate::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
+        Command::Merge(args) => merge::run(&args, &global, ui),
         Command::Models(args) => models::run(&args, &global, ui),
         Command::Datasets(args) => datasets::run(&args, ui),
         Command::Backends(args) => backends::run(&args, &global, ui),
         Command::Doctor(args) => doctor::run(&args, &global, ui),
         Command::Completions(args) => completions::run(&args, ui),
+        Command::Reference => reference::run(ui),
     }
 }
 

@@ -47,7 +47,8 @@ impl Failure {
                 Error::Generate(GenerateError::Backend(_) | GenerateError::Decode(_))
                 | Error::Backend(_)
                 | Error::Write { .. }
-                | Error::Stopped => FAILED,
+                | Error::Stopped
+                | Error::Drift { .. } => FAILED,
                 _ => IMPOSSIBLE,
             },
             Self::Usage { .. } | Self::Read { .. } | Self::Write { .. } => IMPOSSIBLE,

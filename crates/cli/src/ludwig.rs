@@ -18,15 +18,14 @@ const FLAGS: [(&str, &str); 7] = [
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 13] = [
+const LATER: [(&str, &str); 12] = [
     ("experiment", "until then: `fidelio train`, then `fidelio evaluate -m RUN --split test`"),
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
     ("serve", "it comes with serving"),
     ("embed", "it comes with retrieval"),
     ("index", "it comes with retrieval"),
-    ("merge", "it comes with adapters"),
-    ("export", "it comes with adapters"),
+    ("export", "until then `fidelio merge` writes a folder of safetensors"),
     ("verify", "it comes with exporting"),
     ("compare", "it comes with comparisons of runs"),
     ("advise", "it comes with comparisons of runs"),

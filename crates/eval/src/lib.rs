@@ -24,6 +24,7 @@
 mod category;
 mod compare;
 mod confusion;
+mod drift;
 mod error;
 mod estimate;
 mod matching;
@@ -38,6 +39,7 @@ pub use category::{Baseline, CategoryRows, CategoryStatistics, ClassStatistics, 
 pub use compare::{
     CategoryComparison, Comparison, compare_categories, compare_scores, compare_sums, sign_test,
 };
+pub use drift::{Drift, DriftMeter};
 pub use error::EvalError;
 pub use estimate::{Bootstrap, Estimate};
 pub use matching::{LabelMatcher, MatchKind, MatchRule, Matched};

@@ -116,6 +116,17 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// A merged model that answers otherwise than the adapter beside its base.
+    #[error("the merged model drifts: mean KL {:.2e}, allowed {allowed:.2e}", .drift.mean_kl)]
+    Drift {
+        /// By how much.
+        drift: fidelio_eval::Drift,
+        /// The most that is allowed.
+        allowed: f64,
+    },
+    /// A run or run file without an adapter to merge.
+    #[error("there is no adapter to merge")]
+    NoAdapter,
     /// A folder that holds results already.
     #[error("`{path}` holds results already")]
     Occupied {
@@ -146,6 +157,10 @@ impl Error {
             Self::Data(error) => error.hint(),
             Self::Generate(error) => error.hint(),
             Self::Train(error) => error.hint(),
+            Self::Drift { .. } => {
+                Some("merge to `f32`, or allow more with `--max-mean-kl`; nothing was kept".into())
+            }
+            Self::NoAdapter => Some("name a training run with `-m RUN`".into()),
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())
             }

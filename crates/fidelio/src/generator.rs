@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use fidelio_backend::Session;
+use fidelio_backend::{AdapterId, Session};
 use fidelio_generate::{Decoding, Engine, FinishReason, Limits, Request};
 use fidelio_prompting::{
     ChatUse, Conversation, Layout, LayoutSpec, Outcome, Purpose, Renderer, Row, Rules,
@@ -11,7 +11,7 @@ use fidelio_prompting::{
 use fidelio_weights::Progress;
 use serde::Serialize;
 
-use crate::{Error, Flow, Machine, Model};
+use crate::{Error, Flow, Machine, Model, RunFile, plan, train::check_same};
 
 /// The field that a prompt from the outside fills.
 const PROMPT: &str = "prompt";
@@ -20,6 +20,7 @@ const PROMPT: &str = "prompt";
 pub struct Generator {
     model: Model,
     session: Option<Box<dyn Session>>,
+    adapter: Option<AdapterId>,
     opened_in: f64,
 }
 
@@ -72,7 +73,32 @@ impl Generator {
         let model = Model::find(machine, base_model, progress)?;
         let started = Instant::now();
         let session = Some(model.open(&device, None)?);
-        Ok(Self { model, session, opened_in: started.elapsed().as_secs_f64() })
+        let opened_in = started.elapsed().as_secs_f64();
+        Ok(Self { model, session, adapter: None, opened_in })
+    }
+
+    /// The model of a run file, with the adapter that its run left behind or that it names.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and when the adapter does not fit the model.
+    pub fn of_run(
+        machine: &Machine,
+        run: &RunFile,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
+        let config = run.config();
+        let Some(folder) = run.adapter() else {
+            return Self::open(machine, &config.base_model, &config.device, progress);
+        };
+        let device = machine.device(&config.device)?;
+        let model = Model::find(machine, &config.base_model, progress)?;
+        if let Some(run) = run.trained() {
+            check_same(run, &serde_json::json!({ "model": model.card() }))?;
+        }
+        let started = Instant::now();
+        let (session, adapter) = model.open_adapted(&device, plan::rotary(config), &folder)?;
+        let opened_in = started.elapsed().as_secs_f64();
+        Ok(Self { model, session: Some(session), adapter: Some(adapter), opened_in })
     }
 
     /// The model.
@@ -131,10 +157,16 @@ impl Generator {
     ) -> Result<Generated, Error> {
         let session = self.session.take().expect("the session comes back after every call");
         let text = self.model.vocabulary().shared_tokenizer();
-        let mut engine = Engine::new(session, text, Limits::default())?;
+        let mut engine = Engine::new(session, text, Limits::default())?.with_adapter(self.adapter);
         let result = continue_prompt(&mut engine, prompt, decoding, on);
         self.session = Some(engine.into_session()?);
         result
+    }
+
+    /// What computes, for measurements that want logits.
+    pub(crate) fn session(&mut self) -> (&mut dyn Session, Option<AdapterId>) {
+        let session = self.session.as_mut().expect("the session comes back after every call");
+        (session.as_mut(), self.adapter)
     }
 
     fn renderer(&self, raw: bool, system: Option<String>) -> Result<Renderer, Error> {

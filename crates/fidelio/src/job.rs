@@ -14,9 +14,8 @@ use crate::{
     DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Plan, RowProblem, RunFile,
     Stage,
     dataset::{self, Rows},
-    learning,
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
-    train::{self, adapter_folder},
+    train,
 };
 
 /// Rows in work at once where the run file leaves it to the machine.
@@ -182,7 +181,7 @@ impl Job {
             device,
             session: None,
             adapter: None,
-            trained: run.trained().map(adapter_folder).or_else(|| learning::trained(config)),
+            trained: run.adapter(),
             renderer,
             matcher,
             labels,
@@ -221,11 +220,10 @@ impl Job {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let mut session = self.model.open(&self.device, self.plan.rope_scaling)?;
-        if let Some(folder) = &self.trained {
-            let adapter = fidelio_weights::peft::open(folder)?;
-            self.adapter = Some(session.add_adapter(&adapter.spec, Some(&adapter.weights))?);
-        }
+        let rotary = self.plan.rope_scaling;
+        let Some(folder) = &self.trained else { return self.model.open(&self.device, rotary) };
+        let (session, adapter) = self.model.open_adapted(&self.device, rotary, folder)?;
+        self.adapter = Some(adapter);
         Ok(session)
     }
 

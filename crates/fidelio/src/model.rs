@@ -1,8 +1,8 @@
 //! A model that is found and opened: its files, tokenizer and chat template, not yet on a device.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use fidelio_backend::{OpenSpec, RotaryScaling, Session};
+use fidelio_backend::{AdapterId, OpenSpec, RotaryScaling, Session};
 use fidelio_prompting::{
     ChatTemplate, Clock, Renderer, Rules, Source as PromptSource, SpecialTexts, Vocabulary,
 };
@@ -117,6 +117,22 @@ impl Model {
         let mut spec = OpenSpec::new(self.checkpoint.config().clone());
         spec.rotary = rotary;
         Ok(device.backend.open(device.id, &spec, self.checkpoint.weights())?)
+    }
+
+    /// As [`Self::open`], with the adapter of a folder in PEFT's format.
+    ///
+    /// # Errors
+    /// As there, and when the adapter cannot be read or does not fit the model.
+    pub fn open_adapted(
+        &self,
+        device: &Device,
+        rotary: Option<RotaryScaling>,
+        adapter: &Path,
+    ) -> Result<(Box<dyn Session>, AdapterId), Error> {
+        let adapter = fidelio_weights::peft::open(adapter)?;
+        let mut session = self.open(device, rotary)?;
+        let id = session.add_adapter(&adapter.spec, Some(&adapter.weights))?;
+        Ok((session, id))
     }
 
     fn special_texts(&self) -> SpecialTexts {

@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 
 use fidelio_config::{Document, Kind, Override, RunConfig};
 
-use crate::{Error, train::DESCRIPTION};
+use crate::{
+    Error, learning,
+    train::{DESCRIPTION, adapter_folder},
+};
 
 /// A run file that passed every check, with its text, so that later mistakes point into it.
 #[derive(Debug, Clone)]
@@ -46,6 +49,11 @@ impl RunFile {
     /// The folder of the training run that it belongs to.
     pub(crate) fn trained(&self) -> Option<&Path> {
         self.trained.as_deref()
+    }
+
+    /// The folder of the adapter that the model is used with.
+    pub(crate) fn adapter(&self) -> Option<PathBuf> {
+        self.trained().map(adapter_folder).or_else(|| learning::trained(self.config()))
     }
 
     /// Refuses what can be written and checked, but that nothing acts on yet.

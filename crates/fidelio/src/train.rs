@@ -10,10 +10,11 @@ use fidelio_trainer::{
     TrainPlan, Trainer,
 };
 use fidelio_weights::{TensorBuffer, peft};
+use serde::Serialize;
 
 use crate::{
     DataArgs, Error, Event, Flow, Job, Machine, Model, Observer, Results, RowProblem, RunFile,
-    SplitChoice, Stage, learning, plan::Plan,
+    SplitChoice, Stage, learning,
 };
 
 /// What a training run tells while it learns.
@@ -181,7 +182,8 @@ pub fn adapter_folder(run: &Path) -> PathBuf {
 }
 
 /// Refuses to use a run's adapter under another template, rule or tokenizer than it learnt with.
-pub(crate) fn check_same(run: &Path, plan: &Plan) -> Result<(), Error> {
+/// Only what `plan` says is compared.
+pub(crate) fn check_same(run: &Path, plan: &impl Serialize) -> Result<(), Error> {
     let path = run.join(DESCRIPTION);
     let fail = |source| Error::Read { path: path.clone(), source };
     let text = std::fs::read(&path).map_err(fail)?;
@@ -189,13 +191,15 @@ pub(crate) fn check_same(run: &Path, plan: &Plan) -> Result<(), Error> {
         serde_json::from_slice(&text).map_err(|error| fail(std::io::Error::other(error)))?;
     let now = serde_json::to_value(plan).map_err(|error| fail(std::io::Error::other(error)))?;
     for (place, what) in [
-        ("/plan/model/tokenizer_sha256", "tokenizer"),
-        ("/plan/prompt/fingerprint/source", "prompt template"),
-        ("/plan/prompt/fingerprint/chat_template", "chat template"),
-        ("/plan/prompt/fingerprint/bos", "BOS token"),
-        ("/plan/prompt/fingerprint/stops", "set of stop tokens"),
+        ("/model/tokenizer_sha256", "tokenizer"),
+        ("/model/chat_template_sha256", "chat template"),
+        ("/prompt/fingerprint/source", "prompt template"),
+        ("/prompt/fingerprint/chat_template", "use of the chat template"),
+        ("/prompt/fingerprint/bos", "BOS token"),
+        ("/prompt/fingerprint/stops", "set of stop tokens"),
     ] {
-        if then.pointer(place) != now.pointer(&place["/plan".len()..]) {
+        let now = now.pointer(place);
+        if now.is_some() && now != then.pointer(&format!("/plan{place}")) {
             return Err(Error::OtherThanTrained { path: run.to_owned(), what });
         }
     }

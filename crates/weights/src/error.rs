@@ -85,6 +85,12 @@ pub enum WeightsError {
         /// The tensor.
         tensor: String,
     },
+    /// An adapter that cannot be worked into a model's weights.
+    #[error("the adapter cannot be merged: {problem}")]
+    Unmergeable {
+        /// Why.
+        problem: String,
+    },
     /// Several files of which one must be chosen.
     #[error("`{path}` holds several models: {}", .choices.join(", "))]
     Ambiguous {

@@ -48,6 +48,19 @@ pub fn export_folder(
     to: &Path,
     options: &ExportOptions,
 ) -> Result<(), WeightsError> {
+    export_folder_of(checkpoint, checkpoint.weights(), to, options)
+}
+
+/// As [`export_folder`], with the values of `weights` in the place of the checkpoint's own.
+///
+/// # Errors
+/// As there, and when a tensor is missing in `weights`.
+pub fn export_folder_of(
+    checkpoint: &Checkpoint,
+    weights: &dyn Weights,
+    to: &Path,
+    options: &ExportOptions,
+) -> Result<(), WeightsError> {
     if to.exists() {
         return Err(WeightsError::Exists { path: to.to_owned() });
     }
@@ -56,7 +69,7 @@ pub fn export_folder(
     fs::create_dir_all(parent).map_err(fail)?;
     let temporary =
         tempfile::Builder::new().prefix(".exporting-").tempdir_in(parent).map_err(fail)?;
-    write_tensors(checkpoint, temporary.path(), options)?;
+    write_tensors(checkpoint, weights, temporary.path(), options)?;
     write_settings(checkpoint, temporary.path(), options.float_type)?;
     write_tokenizer(checkpoint, temporary.path())?;
     fs::rename(temporary.path(), to).map_err(fail)?;
@@ -67,11 +80,12 @@ pub fn export_folder(
 
 fn write_tensors(
     checkpoint: &Checkpoint,
+    weights: &dyn Weights,
     folder: &Path,
     options: &ExportOptions,
 ) -> Result<(), WeightsError> {
-    let weights = checkpoint.weights();
-    let plans: Vec<TensorPlan> = weights
+    let plans: Vec<TensorPlan> = checkpoint
+        .weights()
         .iter()
         .map(|(name, encoding, shape)| TensorPlan {
             name: name.to_owned(),
@@ -80,9 +94,8 @@ fn write_tensors(
         })
         .collect();
     save_safetensors(folder, &plans, options.shard_bytes, |plan| {
-        let tensor = weights
-            .get(&plan.name)
-            .map_err(|_| WeightsError::NoTensor { tensor: plan.name.clone() })?;
+        let tensor =
+            weights.get(&plan.name).map_err(|error| unwritable(&plan.name, error.to_string()))?;
         decode(&plan.name, &tensor, plan.encoding)
     })?;
     Ok(())
@@ -111,25 +124,30 @@ fn decode(name: &str, tensor: &TensorView, to: Encoding) -> Result<Bytes, Weight
     if tensor.encoding == to {
         return Ok(tensor.bytes.clone());
     }
-    let unwritable = |problem: String| WeightsError::Unwritable {
-        tensor: name.to_owned(),
-        format: "safetensors",
-        problem,
-    };
-    let format = format(tensor.encoding)
-        .ok_or_else(|| unwritable(format!("{:?} has no decoder", tensor.encoding)))?;
-    let mut values = vec![0.0_f32; tensor.shape.iter().product()];
-    dequantize(format, &tensor.bytes, &mut values);
+    let values = floats(name, tensor)?;
     Ok(match to {
         Encoding::BF16 => narrow(&values, |v| bf16::from_f32(v).to_le_bytes()),
         Encoding::F16 => {
             if let Some(value) = values.iter().find(|v| v.abs() > f32::from(f16::MAX)) {
-                return Err(unwritable(format!("{value} is too large for F16")));
+                return Err(unwritable(name, format!("{value} is too large for F16")));
             }
             narrow(&values, |v| f16::from_f32(v).to_le_bytes())
         }
         _ => narrow(&values, f32::to_le_bytes),
     })
+}
+
+/// A tensor's elements.
+pub(crate) fn floats(name: &str, tensor: &TensorView) -> Result<Vec<f32>, WeightsError> {
+    let format = format(tensor.encoding)
+        .ok_or_else(|| unwritable(name, format!("{:?} has no decoder", tensor.encoding)))?;
+    let mut values = vec![0.0_f32; tensor.shape.iter().product()];
+    dequantize(format, &tensor.bytes, &mut values);
+    Ok(values)
+}
+
+fn unwritable(name: &str, problem: String) -> WeightsError {
+    WeightsError::Unwritable { tensor: name.to_owned(), format: "safetensors", problem }
 }
 
 fn narrow<const N: usize>(values: &[f32], to: impl Fn(f32) -> [u8; N]) -> Bytes {

@@ -3,10 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use fidelio::{DataArgs, RunFile, SplitChoice, config::Override, data};
+use fidelio::{DataArgs, Generator, Machine, RunFile, SplitChoice, config::Override, data};
 use serde_json::{Map, Value};
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    ui::{Ui, progress::Downloads},
+};
 
 /// Which run file, and what is changed in it.
 #[derive(Debug, Args)]
@@ -94,6 +97,41 @@ fn generation_config(given: &str) -> Result<Map<String, Value>, Failure> {
             "write `{\"max_new_tokens\": 64}`, or `--set generation.max_new_tokens=64`",
         )
     })
+}
+
+/// Which model continues a text.
+#[derive(Debug, Args)]
+pub(crate) struct ModelFlags {
+    /// The model: an alias, a folder, a GGUF file, or a hub id.
+    #[arg(long, value_name = "MODEL", default_value = "smollm2-135m")]
+    model: String,
+    /// The folder of a training run: its model with what it learnt.
+    #[arg(short, long, value_name = "DIR", conflicts_with = "model")]
+    model_path: Option<PathBuf>,
+    /// What computes, for example `flex` or `cuda:1`.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: String,
+}
+
+impl ModelFlags {
+    /// As the user named it.
+    pub(crate) fn name(&self) -> std::borrow::Cow<'_, str> {
+        match &self.model_path {
+            Some(folder) => folder.to_string_lossy(),
+            None => self.model.as_str().into(),
+        }
+    }
+
+    /// Puts it on its device.
+    pub(crate) fn open(&self, machine: &Machine, ui: &Ui) -> Result<Generator, Failure> {
+        let progress = Downloads::new(ui);
+        let Some(folder) = &self.model_path else {
+            return Ok(Generator::open(machine, &self.model, &self.device, &progress)?);
+        };
+        let device = Override::new(format!("device={}", Value::from(self.device.as_str())));
+        let run = RunFile::of_run(folder, &[device])?;
+        Ok(Generator::of_run(machine, &run, &progress)?)
+    }
 }
 
 /// Which rows.

@@ -11,10 +11,10 @@ use rustyline::{DefaultEditor, error::ReadlineError};
 
 use super::generate::{DecodingFlags, Sink, say_usage};
 use crate::{
-    args::Global,
+    args::{Global, ModelFlags},
     failure::Failure,
     interrupt,
-    ui::{self, Ui, errors, progress::Downloads},
+    ui::{self, Ui, errors},
 };
 
 const HELP: &str = "\
@@ -27,27 +27,23 @@ Ctrl-C stops an answer.";
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The model: an alias, a folder, a GGUF file, or a hub id.
-    #[arg(long, value_name = "MODEL", default_value = "smollm2-135m")]
-    model: String,
+    #[command(flatten)]
+    model: ModelFlags,
     /// A system message.
     #[arg(long, value_name = "TEXT")]
     system: Option<String>,
     #[command(flatten)]
     decoding: DecodingFlags,
-    /// What computes, for example `flex` or `cuda:1`.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
 }
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
     args.decoding.over(Decoding::default())?;
     let machine = super::machine(global)?;
     interrupt::listen();
-    let generator = Generator::open(&machine, &args.model, &args.device, &Downloads::new(ui))?;
+    let generator = args.model.open(&machine, ui)?;
     if !generator.has_chat_template() {
         return Err(Failure::usage_with(
-            format!("`{}` has no chat template, so it cannot talk", args.model),
+            format!("`{}` has no chat template, so it cannot talk", args.model.name()),
             "take an instruct model, or continue a text with `fidelio generate --raw`",
         ));
     }
@@ -55,7 +51,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let history = machine.settings().cache_dir.value.join("chat_history");
     let mut talk = Talk { ui, generator, decoding, messages: Vec::new() };
     talk.begin(args.system.as_deref());
-    ui.note(format!("{} is listening; `/help` shows what else you can type", args.model));
+    ui.note(format!("{} is listening; `/help` shows what else you can type", args.model.name()));
     talk.run(&mut Lines::open(history)?)
 }
 

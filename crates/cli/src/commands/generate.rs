@@ -2,21 +2,20 @@
 
 use std::io::{IsTerminal as _, Read as _};
 
-use fidelio::{Flow, Generated, Generator, generate::Decoding};
+use fidelio::{Flow, Generated, generate::Decoding};
 
 use crate::{
-    args::Global,
+    args::{Global, ModelFlags},
     failure::Failure,
     interrupt,
-    ui::{Ui, progress::Downloads},
+    ui::Ui,
 };
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The model: an alias, a folder, a GGUF file, or a hub id.
-    #[arg(long, value_name = "MODEL", default_value = "smollm2-135m")]
-    model: String,
+    #[command(flatten)]
+    model: ModelFlags,
     /// The prompt; `-`, or none, reads it from stdin.
     #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: Option<String>,
@@ -28,9 +27,6 @@ pub(crate) struct Args {
     system: Option<String>,
     #[command(flatten)]
     decoding: DecodingFlags,
-    /// What computes, for example `flex` or `cuda:1`.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: String,
 }
 
 /// How tokens are chosen.
@@ -102,7 +98,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     args.decoding.over(Decoding::default())?;
     let machine = super::machine(global)?;
     interrupt::listen();
-    let mut generator = Generator::open(&machine, &args.model, &args.device, &Downloads::new(ui))?;
+    let mut generator = args.model.open(&machine, ui)?;
     let decoding = args.decoding.over(generator.decoding()?)?;
     let ids = generator.prompt(&prompt, args.raw, args.system.as_deref())?;
 

@@ -31,7 +31,6 @@ fn commands_that_come_later_say_so_in_one_sentence() {
         "serve",
         "embed",
         "index",
-        "merge",
         "export",
         "verify",
         "compare",

@@ -1,6 +1,6 @@
 //! Which layers an adapter stands beside, and with which rank: PEFT's rules.
 
-use fidelio_backend::{BackendError, LoraSpec, TargetModules};
+use fidelio_backend::{BackendError, LoraRanks, LoraSpec, TargetModules};
 use regex::Regex;
 
 use crate::loader::Module;
@@ -12,8 +12,7 @@ const ALL_LINEAR: &str = "all-linear";
 pub(super) struct Targets<'a> {
     spec: &'a LoraSpec,
     pattern: Option<Regex>,
-    ranks: Vec<(Regex, usize)>,
-    alphas: Vec<(Regex, f64)>,
+    ranks: LoraRanks,
 }
 
 /// What a layer gets.
@@ -31,14 +30,7 @@ impl<'a> Targets<'a> {
             }
             _ => None,
         };
-        // A pattern matches a whole name, or what follows a dot up to its end.
-        let end = |key: &str, word: &str| compile(key, word, &format!(r"^(?:.*\.)?(?:{word})$"));
-        let ranks = spec.rank_pattern.iter().map(|(word, r)| Ok((end("rank_pattern", word)?, *r)));
-        let ranks = ranks.collect::<Result<_, BackendError>>()?;
-        let alphas =
-            spec.alpha_pattern.iter().map(|(word, a)| Ok((end("alpha_pattern", word)?, *a)));
-        let alphas = alphas.collect::<Result<_, BackendError>>()?;
-        Ok(Self { spec, pattern, ranks, alphas })
+        Ok(Self { spec, pattern, ranks: LoraRanks::new(spec)? })
     }
 
     /// Every rule must find a layer, and every rank be one.
@@ -63,16 +55,11 @@ impl<'a> Targets<'a> {
         if names().all(|name| self.of(name).is_none()) {
             return refuse("`target_modules` finds no layer".into(), kinds());
         }
-        for (key, patterns) in [
-            ("rank_pattern", self.ranks.iter().map(|it| &it.0).collect::<Vec<_>>()),
-            ("alpha_pattern", self.alphas.iter().map(|it| &it.0).collect()),
-        ] {
-            for pattern in patterns {
-                let adapted = || names().filter(|name| self.of(name).is_some());
-                if !adapted().any(|name| pattern.is_match(name)) {
-                    let what = format!("`{key}` has `{pattern}`, which finds no adapted layer");
-                    return refuse(what, kinds());
-                }
+        for (key, pattern) in self.ranks.patterns() {
+            let mut adapted = names().filter(|name| self.of(name).is_some());
+            if !adapted.any(|name| pattern.is_match(name)) {
+                let what = format!("`{key}` has `{pattern}`, which finds no adapted layer");
+                return refuse(what, kinds());
             }
         }
         match names().filter_map(|name| self.of(name)).find(|target| target.r == 0) {
@@ -94,11 +81,7 @@ impl<'a> Targets<'a> {
         if !is_target {
             return None;
         }
-        let r = self.ranks.iter().find(|it| it.0.is_match(name)).map_or(self.spec.r, |it| it.1);
-        let alpha = self.alphas.iter().find(|it| it.0.is_match(name));
-        let alpha = alpha.map_or(self.spec.lora_alpha, |it| it.1);
-        let scale = if self.spec.use_rslora { alpha / (r as f64).sqrt() } else { alpha / r as f64 };
-        Some(Target { r, scale })
+        Some(Target { r: self.ranks.rank(name), scale: self.ranks.scale(name) })
     }
 }
 

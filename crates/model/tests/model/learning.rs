@@ -37,8 +37,8 @@ struct Asked {
 }
 
 #[derive(Deserialize)]
-struct Adapted {
-    ids: Vec<u32>,
+pub(crate) struct Adapted {
+    pub(crate) ids: Vec<u32>,
     loss: f64,
 }
 
@@ -52,12 +52,12 @@ impl TensorSink for Saved {
     }
 }
 
-fn floats(tensor: &TensorView) -> Vec<f32> {
+pub(crate) fn floats(tensor: &TensorView) -> Vec<f32> {
     let (numbers, _) = tensor.bytes.as_chunks::<4>();
     numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
 }
 
-fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
+pub(crate) fn json<T: serde::de::DeserializeOwned>(path: &Path) -> T {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -210,7 +210,7 @@ fn logits_and_gradients_of_adapters_equal_peft() {
                     let mut session = golden.open(&backend);
                     let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
                     let at = format!("{model} {kind} on {}, by blocks: {blocks}", backend.name());
-                    check_logits(&at, session.as_mut(), &expected.ids, id, &logits);
+                    check_logits(&at, session.as_mut(), &expected.ids, Some(id), &logits);
                     for (how, batches) in layouts(&rows.rows, Some(id)) {
                         let mut session = golden.open(&backend);
                         let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
@@ -224,13 +224,14 @@ fn logits_and_gradients_of_adapters_equal_peft() {
     }
 }
 
-fn check_logits(at: &str, session: &mut dyn Session, ids: &[u32], id: AdapterId, logits: &[f32]) {
-    let step = RowStep {
-        row: RowTo::New,
-        tokens: ids,
-        adapter: Some(id),
-        wanted: Wanted::All(Shape::Full),
-    };
+pub(crate) fn check_logits(
+    at: &str,
+    session: &mut dyn Session,
+    ids: &[u32],
+    adapter: Option<AdapterId>,
+    logits: &[f32],
+) {
+    let step = RowStep { row: RowTo::New, tokens: ids, adapter, wanted: Wanted::All(Shape::Full) };
     let found = session.extend(&[step]).unwrap().remove(0).logits;
     let found = found.iter().flat_map(|logits| match logits {
         Logits::Full(logits) => logits.clone(),

@@ -9,4 +9,5 @@ mod checkpoint;
 mod contract;
 mod golden;
 mod learning;
+mod merging;
 mod refusals;
