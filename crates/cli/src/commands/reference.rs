@@ -153,6 +153,19 @@ mod tests {
     fn each_command_is_a_section_with_its_flags_in_a_table() {
         let page = page(Tool::command());
         let section = page.split_once("## `tool do`").expect("a section").1;
-        insta::assert_snapshot!(section, @"");
+        insta::assert_snapshot!(section.trim(), @r"
+        Do it.
+        Also under the name `perform`.
+
+        ```text
+        tool do [OPTIONS] <THIS|THAT>
+        ```
+
+        | flag | default | meaning |
+        |---|---|---|
+        | `<THIS\|THAT>` | **required** | What it is done to. |
+        | `-t, --times <N>` | `3` | How often. |
+        | `--now` |  | At once. |
+        ");
     }
 }

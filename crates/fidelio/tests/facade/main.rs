@@ -8,6 +8,7 @@
 )]
 
 mod jobs;
+mod peft_trace;
 mod smollm2;
 mod training;
 
