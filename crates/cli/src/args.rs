@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use run::{DataFlags, ModelFlags, ResultFlags, RunFlags, read_options};
+pub(crate) use run::{
+    DataFlags, ModelFlags, PredictionsFormat, ResultFlags, RunFlags, read_options,
+};
 
 use crate::commands::{
-    backends, chat, check, completions, datasets, doctor, evaluate, generate, init, merge, models,
-    plan, predict, render_config, schema, train,
+    backends, chat, check, completions, datasets, doctor, evaluate, experiment, generate, init,
+    merge, models, plan, predict, render_config, schema, train,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Predict(predict::Args),
     /// Answer every row of a table and measure the answers.
     Evaluate(evaluate::Args),
+    /// Learn from the training rows, then measure on the test rows.
+    Experiment(experiment::Args),
     /// Continue one prompt.
     Generate(generate::Args),
     /// Talk with a model.

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod datasets;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
+pub(crate) mod experiment;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod merge;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Train(args) => train::run(&args, &global, ui),
         Command::Predict(args) => predict::run(&args, &global, ui),
         Command::Evaluate(args) => evaluate::run(&args, &global, ui),
+        Command::Experiment(args) => experiment::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
         Command::Merge(args) => merge::run(&args, &global, ui),
@@ -67,5 +69,5 @@ fn say_notes(ui: &Ui, job: &Job) {
 
 /// The model of a run file, downloaded if need be.
 fn model(machine: &Machine, run: &RunFile, ui: &Ui) -> Result<Model, Failure> {
-    Ok(Model::find(machine, &run.config().base_model, &Downloads::new(ui))?)
+    Ok(Model::find(machine, &run.base_model(), &Downloads::new(ui))?)
 }

@@ -18,8 +18,7 @@ const FLAGS: [(&str, &str); 7] = [
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 12] = [
-    ("experiment", "until then: `fidelio train`, then `fidelio evaluate -m RUN --split test`"),
+const LATER: [(&str, &str); 11] = [
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
     ("serve", "it comes with serving"),

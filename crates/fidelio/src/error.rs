@@ -108,6 +108,9 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A run file that learns, asked for answers before it has learnt.
+    #[error("`trainer.type: finetune` learns, and nothing has been learnt yet")]
+    NotTrained,
     /// A training run's prompts or tokens were others than they would be now.
     #[error("`{path}` was trained with another {what}")]
     OtherThanTrained {
@@ -164,6 +167,10 @@ impl Error {
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())
             }
+            Self::NotTrained => Some(
+                "run `fidelio train`, then use the folder with `-m`; or write `trainer: {type: none}`"
+                    .into(),
+            ),
             Self::OtherThanTrained { .. } => {
                 Some("use the model and the prompt of the training run, or train anew".into())
             }

@@ -88,10 +88,10 @@ impl Generator {
     ) -> Result<Self, Error> {
         let config = run.config();
         let Some(folder) = run.adapter() else {
-            return Self::open(machine, &config.base_model, &config.device, progress);
+            return Self::open(machine, &run.base_model(), &config.device, progress);
         };
         let device = machine.device(&config.device)?;
-        let model = Model::find(machine, &config.base_model, progress)?;
+        let model = Model::find(machine, &run.base_model(), progress)?;
         if let Some(run) = run.trained() {
             check_same(run, &serde_json::json!({ "model": model.card() }))?;
         }

@@ -7,7 +7,7 @@ use fidelio_config::{BatchSize, OutputFeature};
 use fidelio_data::{Place, Row, Source, Vocabulary};
 use fidelio_eval::LabelMatcher;
 use fidelio_prompting::{
-    Explanation, Ledger, Outcome, PromptError, Purpose, Rendered, Renderer, Row as PromptRow,
+    Explanation, Ledger, Outcome, Purpose, Rendered, Renderer, Row as PromptRow,
 };
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Job {
     pub(crate) adapter: Option<AdapterId>,
     /// The folder of the adapter that the run file names.
     trained: Option<PathBuf>,
+    /// Whether the run is one that learns, so that its rows are looked at with their answers.
+    pub(crate) learns: bool,
     pub(crate) renderer: Renderer,
     pub(crate) matcher: Option<LabelMatcher>,
     /// The labels of a category output.
@@ -48,6 +50,8 @@ pub(crate) struct Prepared {
     pub(crate) number: usize,
     pub(crate) place: Place,
     pub(crate) prompt: Vec<u32>,
+    /// In a run that learns: which of these tokens, which then hold the answer too, are learnt.
+    pub(crate) learn: Vec<bool>,
     /// Where labels are scored: each label's tokens with its stop.
     pub(crate) answers: Vec<Vec<u32>>,
 }
@@ -80,6 +84,9 @@ impl Job {
         data: &DataArgs,
     ) -> Result<Self, Error> {
         let config = run.config();
+        if learns(run) {
+            return Self::prepare_with_answers(machine, run, model, data);
+        }
         let device = machine.device(&config.device)?;
         let rows = dataset::rows(config, data, false)?;
         Self::settle(run, model, device, rows, data)
@@ -182,6 +189,7 @@ impl Job {
             session: None,
             adapter: None,
             trained: run.adapter(),
+            learns: learns(run),
             renderer,
             matcher,
             labels,
@@ -212,7 +220,8 @@ impl Job {
     /// When the row does not exist or cannot become a prompt.
     pub fn explain(&self, number: usize) -> Result<Option<Explanation>, Error> {
         let row = self.source.row(number)?;
-        Ok(self.renderer.explain(&PromptRow::new(number, &row.fields), Purpose::Answer)?)
+        let (outcome, _) = self.render(number, &row)?;
+        Ok(outcome.kept().map(|rendered| self.renderer.explain_rendered(&rendered)))
     }
 
     /// The session on the model, opened at the first call.
@@ -236,16 +245,20 @@ impl Job {
             match self.render(number, &row) {
                 Ok((outcome, answers)) => {
                     tried.ledger.count(&outcome);
-                    if let Outcome::Kept(Rendered { ids, .. }) = outcome {
+                    if let Outcome::Kept(Rendered { ids, learn, .. }) = outcome {
                         tried.prepared.push(Prepared {
                             number,
                             place: row.place,
                             prompt: ids,
+                            learn,
                             answers,
                         });
                     }
                 }
-                Err(error) => tried.problems.push(RowProblem { place: row.place, error }),
+                Err(Error::Prompt(error)) => {
+                    tried.problems.push(RowProblem { place: row.place, error });
+                }
+                Err(error) => return Err(error),
             }
             let event =
                 Event::Progress { stage: Stage::Rendering, done: number + 1, total, tokens: 0 };
@@ -258,14 +271,16 @@ impl Job {
     }
 
     /// The rows as prompts, or all that is wrong with them.
-    pub(crate) fn prepared(&self, observer: &mut dyn Observer) -> Result<Vec<Prepared>, Error> {
-        let Tried { prepared, problems, ledger, stopped } = self.try_rows(observer)?;
-        if stopped {
+    pub(crate) fn prepared(&self, observer: &mut dyn Observer) -> Result<Tried, Error> {
+        let mut tried = self.try_rows(observer)?;
+        if tried.stopped {
             return Err(Error::Stopped);
         }
-        if !problems.is_empty() {
+        if !tried.problems.is_empty() {
+            let problems = std::mem::take(&mut tried.problems);
             return Err(Error::Rows { problems, rows: self.source.len() });
         }
+        let ledger = &tried.ledger;
         if ledger.rows_dropped + ledger.rows_cut > 0 {
             observer.on(&Event::Note(format!(
                 "{} rows dropped and {} rows cut by `prompt.overflow`: {} of {} tokens",
@@ -275,10 +290,13 @@ impl Job {
                 ledger.read
             )));
         }
-        Ok(prepared)
+        Ok(tried)
     }
 
-    fn render(&self, number: usize, row: &Row) -> Result<(Outcome, Vec<Vec<u32>>), PromptError> {
+    fn render(&self, number: usize, row: &Row) -> Result<(Outcome, Vec<Vec<u32>>), Error> {
+        if self.learns {
+            return Ok((self.learnable(number, row)?, Vec::new()));
+        }
         let cells = PromptRow::new(number, &row.fields);
         if let AnswerPlan::Score { labels, .. } = &self.plan.answer {
             let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
@@ -288,6 +306,11 @@ impl Job {
         }
         Ok((self.renderer.render(&cells, Purpose::Answer)?, Vec::new()))
     }
+}
+
+/// Whether a run is to learn, and has not yet.
+fn learns(run: &RunFile) -> bool {
+    run.config().trainer.finetune().is_some() && run.trained().is_none()
 }
 
 fn has(source: &dyn Source, column: &str) -> bool {

@@ -20,6 +20,7 @@
 //! The crates below are re-exported as modules. The facade adds no second way to do what they do;
 //! it deliberately prints nothing and knows no command line.
 
+mod audit;
 mod choose;
 mod dataset;
 mod error;
@@ -51,6 +52,7 @@ pub use fidelio_prompting as prompting;
 pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
+pub use audit::{Audit, Finding};
 pub use dataset::{DataArgs, SplitChoice};
 pub use error::{Error, RowProblem};
 pub use evaluate::Evaluation;
@@ -67,4 +69,4 @@ pub use predict::{Prediction, Predictions, Usage};
 pub use results::{Results, next_run_folder};
 pub use run_file::RunFile;
 pub use survey::{Lengths, Survey};
-pub use train::{Training, TrainingEvent, adapter_folder};
+pub use train::{Training, TrainingEvent, model_folder};

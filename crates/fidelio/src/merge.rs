@@ -54,7 +54,7 @@ impl<'a> Merge<'a> {
         if run.adapter().is_none() {
             return Err(Error::NoAdapter);
         }
-        let model = Model::find(machine, &run.config().base_model, progress)?;
+        let model = Model::find(machine, &run.base_model(), progress)?;
         if let Some(folder) = run.trained() {
             check_same(folder, &serde_json::json!({ "model": model.card() }))?;
         }

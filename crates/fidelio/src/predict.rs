@@ -95,7 +95,10 @@ impl Job {
     /// # Errors
     /// When a row cannot become a prompt (all such rows at once), or the engine fails.
     pub fn predict(&mut self, observer: &mut dyn Observer) -> Result<Predictions, Error> {
-        let prepared = self.prepared(observer)?;
+        if self.learns {
+            return Err(Error::NotTrained);
+        }
+        let prepared = self.prepared(observer)?.prepared;
         let mut session = self.open()?;
         let started = Instant::now();
         let prompt_tokens: u64 = prepared.iter().map(|row| row.prompt.len() as u64).sum();
@@ -185,7 +188,8 @@ impl Job {
             .map_err(|source| Error::Neutral { source: Box::new(source) })?;
         let Some(choice) = rendered else { return Ok(Vec::new()) };
         let place = self.source.place(0);
-        let row = Prepared { number: 0, place, prompt: choice.prompt.ids, answers: choice.answers };
+        let (prompt, answers) = (choice.prompt.ids, choice.answers);
+        let row = Prepared { number: 0, place, prompt, learn: Vec::new(), answers };
         let scored =
             score_labels(session, self.adapter, &[row], 1, Stage::Scoring, &mut crate::Silent)?;
         Ok(scored.rows.into_iter().next().unwrap_or_default())
@@ -228,7 +232,7 @@ impl Job {
         Ok(rendered.map(|it| {
             let (prompt, answer) = it.ids.split_at(it.prompt_len);
             let (prompt, answers) = (prompt.to_vec(), vec![answer.to_vec()]);
-            Prepared { number, place: row.place, prompt, answers }
+            Prepared { number, place: row.place, prompt, learn: Vec::new(), answers }
         }))
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use fidelio_config::{Document, Kind, Override, RunConfig};
+use fidelio_config::{Document, Override, RunConfig};
 
 use crate::{
     Error, learning,
-    train::{DESCRIPTION, adapter_folder},
+    train::{DESCRIPTION, model_folder},
 };
 
 /// A run file that passed every check, with its text, so that later mistakes point into it.
@@ -23,7 +23,8 @@ impl RunFile {
     /// # Errors
     /// [`Error::RunFile`] with every problem at once.
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, Error> {
-        Self::of(fidelio_config::load(path, overrides).map_err(Error::RunFile)?)
+        let document = fidelio_config::load(path, overrides).map_err(Error::RunFile)?;
+        Ok(Self { document, trained: None })
     }
 
     /// Checks a run file's text; `name` stands in messages.
@@ -31,7 +32,8 @@ impl RunFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Self, Error> {
-        Self::of(fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?)
+        let document = fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?;
+        Ok(Self { document, trained: None })
     }
 
     /// The run file of a training run's folder; the model is used as that run left it.
@@ -51,22 +53,20 @@ impl RunFile {
         self.trained.as_deref()
     }
 
-    /// The folder of the adapter that the model is used with.
-    pub(crate) fn adapter(&self) -> Option<PathBuf> {
-        self.trained().map(adapter_folder).or_else(|| learning::trained(self.config()))
+    /// The model: the one that its training run left behind, or the one that it names.
+    pub fn base_model(&self) -> String {
+        match self.trained() {
+            Some(run) if self.config().adapter.is_none() => {
+                model_folder(run).to_string_lossy().into_owned()
+            }
+            _ => self.config().base_model.clone(),
+        }
     }
 
-    /// Refuses what can be written and checked, but that nothing acts on yet.
-    fn of(document: Document) -> Result<Self, Error> {
-        let refuse = |path: &str, feature: &str| {
-            let message = format!("{feature} is checked, but not run yet");
-            let problem = document.problem(Kind::NotBuilt, path, message);
-            Err(Error::RunFile(document.problems(vec![problem])))
-        };
-        if document.config.trainer.finetune().is_some() && document.config.adapter.is_none() {
-            return refuse("trainer.type", "fine-tuning without an adapter");
-        }
-        Ok(Self { document, trained: None })
+    /// The folder of the adapter that the model is used with.
+    pub(crate) fn adapter(&self) -> Option<PathBuf> {
+        self.config().adapter.as_ref()?;
+        self.trained().map(model_folder).or_else(|| learning::trained(self.config()))
     }
 
     /// What it says, every default filled.

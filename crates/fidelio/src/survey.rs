@@ -3,7 +3,7 @@
 use fidelio_prompting::Ledger;
 use serde::Serialize;
 
-use crate::{Error, Event, Job, Observer, RowProblem};
+use crate::{Audit, Error, Event, Job, Observer, RowProblem};
 
 /// A run's rows, looked at one by one.
 #[derive(Debug, Serialize)]
@@ -15,6 +15,8 @@ pub struct Survey {
     pub problems: Vec<RowProblem>,
     /// Tokens of the prompts.
     pub prompt_tokens: Option<Lengths>,
+    /// In a run that learns: what is learnt, and what looks like a mistake.
+    pub audit: Option<Audit>,
     /// What became of every token.
     pub ledger: Ledger,
     /// How often each label occurs, where the output is a category and the data has answers.
@@ -62,8 +64,10 @@ impl Job {
         let labels = self.labels.as_ref().map_or_else(Vec::new, |labels| {
             labels.labels().iter().cloned().zip(labels.counts().iter().copied()).collect()
         });
+        let stops = self.renderer.stop_ids();
         Ok(Survey {
             rows: self.source.len(),
+            audit: self.learns.then(|| Audit::of(&tried.prepared, stops)),
             problems: tried.problems,
             prompt_tokens: Lengths::of(tried.prepared.iter().map(|row| row.prompt.len()).collect()),
             ledger: tried.ledger,

@@ -1,20 +1,23 @@
 //! Learning the answers of a table's rows.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use fidelio_backend::{AdapterId, AdapterSpec, Part, Trains};
 use fidelio_config::Finetune;
-use fidelio_prompting::{Ledger, Outcome, Purpose, Rendered, Row as PromptRow};
+use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
     Checkpoints, Ended, Evaluate, Example, HeldOut, MetricsFile, Observer as Watcher, Summary,
     TrainPlan, Trainer,
 };
-use fidelio_weights::{TensorBuffer, peft};
+use fidelio_weights::{ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft};
 use serde::Serialize;
 
 use crate::{
-    DataArgs, Error, Event, Flow, Job, Machine, Model, Observer, Results, RowProblem, RunFile,
-    SplitChoice, Stage, learning,
+    DataArgs, Error, Event, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
+    job::Tried, learning,
 };
 
 /// What a training run tells while it learns.
@@ -71,6 +74,14 @@ impl Training {
             };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
         let (rows, ledger) = job.examples(observer)?;
+        let learnt: BTreeSet<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        let leaked = held_out.iter().filter(|row| learnt.contains(row.ids.as_slice())).count();
+        if leaked > 0 {
+            observer.on(&Event::Note(format!(
+                "{leaked} of {} validation rows are training rows too, so their loss says little",
+                held_out.len()
+            )));
+        }
         Ok(Self { run: run.clone(), job, rows, held_out, ledger })
     }
 
@@ -124,7 +135,7 @@ impl Training {
         if let Some(learner) = session.learning() {
             learner.save(Part::Parameters, &mut learnt)?;
         }
-        self.save(folder, spec, &learnt)?;
+        self.save(folder, spec, learnt)?;
         if summary.ended != Ended::Stopped {
             let description = serde_json::json!({
                 "plan": self.job.plan,
@@ -162,22 +173,37 @@ impl Training {
         &self,
         folder: &Path,
         begun: Option<AdapterSpec>,
-        learnt: &TensorBuffer,
+        learnt: TensorBuffer,
     ) -> Result<(), Error> {
         let config = self.run.config();
+        let into = model_folder(folder);
         let spec = match (begun, learning::trained(config)) {
             (Some(spec), _) => spec,
-            (None, Some(folder)) => peft::open(&folder)?.spec,
-            (None, None) => return Ok(()),
+            (None, Some(trained)) => peft::open(&trained)?.spec,
+            (None, None) => return self.save_model(&into, learnt),
         };
-        let AdapterSpec::Lora(lora) = spec else { return Ok(()) };
-        peft::save(&adapter_folder(folder), &lora, Some(&config.base_model), learnt)?;
+        if let AdapterSpec::Lora(lora) = spec {
+            peft::save(&into, &lora, Some(&config.base_model), &learnt)?;
+        }
+        Ok(())
+    }
+
+    /// The whole model in 32 bits, as a folder that transformers loads.
+    fn save_model(&self, into: &Path, learnt: TensorBuffer) -> Result<(), Error> {
+        let checkpoint = self.job.model.checkpoint();
+        let weights = Overlay::new(checkpoint.weights().clone(), learnt)?;
+        let options = ExportOptions { float_type: FloatType::F32, ..ExportOptions::default() };
+        if into.exists() {
+            std::fs::remove_dir_all(into)
+                .map_err(|source| Error::Write { path: into.to_owned(), source })?;
+        }
+        export_folder_of(checkpoint, &weights, into, &options)?;
         Ok(())
     }
 }
 
-/// Where a run keeps its adapter, in PEFT's format.
-pub fn adapter_folder(run: &Path) -> PathBuf {
+/// Where a run keeps what it learnt: an adapter in PEFT's format, or a whole model.
+pub fn model_folder(run: &Path) -> PathBuf {
     run.join("model").join("model_weights")
 }
 
@@ -209,52 +235,24 @@ pub(crate) fn check_same(run: &Path, plan: &impl Serialize) -> Result<(), Error>
 impl Job {
     /// The rows as sequences to learn from, or all that is wrong with them.
     fn examples(&self, observer: &mut dyn Observer) -> Result<(Vec<Example>, Ledger), Error> {
-        let total = self.source.len();
-        let (mut rows, mut problems, mut ledger) = (Vec::new(), Vec::new(), Ledger::default());
-        for number in 0..total {
-            let row = self.source.row(number)?;
-            match self.learnable(number, &row) {
-                Ok(outcome) => {
-                    ledger.count(&outcome);
-                    if let Outcome::Kept(Rendered { ids, learn, .. }) = outcome {
-                        rows.push(Example { ids, learn });
-                    }
-                }
-                Err(Error::Prompt(error)) => {
-                    problems.push(RowProblem { place: row.place, error });
-                }
-                Err(error) => return Err(error),
-            }
-            let stage = Stage::Rendering;
-            let event = Event::Progress { stage, done: number + 1, total, tokens: 0 };
-            if (number + 1) % 64 == 0 && observer.on(&event) == Flow::Stop {
-                return Err(Error::Stopped);
-            }
-        }
-        if !problems.is_empty() {
-            return Err(Error::Rows { problems, rows: total });
-        }
-        Ok((rows, ledger))
+        let Tried { prepared, ledger, .. } = self.prepared(observer)?;
+        let rows = prepared.into_iter().map(|row| Example { ids: row.prompt, learn: row.learn });
+        Ok((rows.collect(), ledger))
     }
 
     /// A row's prompt with its answer and stop. A category's answer is its label, as it will be
     /// scored.
-    fn learnable(&self, number: usize, row: &fidelio_data::Row) -> Result<Outcome, Error> {
+    pub(crate) fn learnable(
+        &self,
+        number: usize,
+        row: &fidelio_data::Row,
+    ) -> Result<Outcome, Error> {
         let cells = PromptRow::new(number, &row.fields);
         let Some(labels) = &self.labels else {
             return Ok(self.renderer.render(&cells, Purpose::Train)?);
         };
         let label = labels.number_of(row)?.map(|label| labels.labels()[label].as_str());
         let label = label.expect("rows without an answer were treated before the run");
-        let Some(choice) = self.renderer.render_labels(&cells, &[label])? else {
-            return Ok(self.renderer.render(&cells, Purpose::Answer)?);
-        };
-        let mut rendered = choice.prompt;
-        let answer = choice.answers.into_iter().next().unwrap_or_default();
-        rendered.learn = vec![false; rendered.ids.len()];
-        rendered.learn.resize(rendered.ids.len() + answer.len(), true);
-        rendered.read += answer.len();
-        rendered.ids.extend(answer);
-        Ok(Outcome::Kept(rendered))
+        Ok(self.renderer.render_labeled(&cells, label)?)
     }
 }

@@ -245,6 +245,21 @@ impl Renderer {
         Ok(Some(Choice { prompt: Self::unanswered(*prompt), answers }))
     }
 
+    /// The tokens of a row whose answer is a label, as [`render_labels`](Self::render_labels) would have
+    /// them scored: prompt, label and stop, the last two to be learnt.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render).
+    pub fn render_labeled(&self, row: &Row<'_>, label: &str) -> Result<Outcome, PromptError> {
+        let (prepared, _) = self.prepare(row, Purpose::Answer)?;
+        match prepared {
+            Prepared::Ready(prompt) => {
+                self.answered(&prompt, &Reply::text(label.to_owned()), row.number)
+            }
+            Prepared::Dropped { tokens, reason } => Ok(Outcome::Dropped { tokens, reason }),
+        }
+    }
+
     /// The tokens of a conversation that does not come from a table, for the server and the terminal.
     /// To answer, it is rendered as it is; to train, its last message is the answer.
     ///

@@ -100,6 +100,23 @@ fn summary(job: &Job, survey: &Survey) -> String {
             ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
         ),
     );
+    if let Some(audit) = &survey.audit {
+        line("learnt", format!("{:.1} % of all tokens", 100.0 * audit.share_learnt));
+        for (name, what, found) in [
+            ("no end", "end on no token that generation stops at", &audit.without_stop),
+            ("repeated", "stand in the data before", &audit.repeated),
+            (
+                "contradicting",
+                "have another answer than an earlier, equal row",
+                &audit.contradicting,
+            ),
+        ] {
+            if found.rows > 0 {
+                let rows = ui::count(found.rows, "row");
+                line(name, format!("{rows} {what}: {}", found.first.join(", ")));
+            }
+        }
+    }
     if !survey.labels.is_empty() {
         let labels: Vec<String> =
             survey.labels.iter().map(|(label, rows)| format!("{label} {rows}")).collect();
@@ -131,7 +148,12 @@ fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
 
 /// The text, then each token with its id, its spelling, and where it came from.
 fn tokens(explanation: &Explanation) -> String {
-    let mut table = Table::new(["id", "token", "from"]);
+    let learns = explanation.tokens.iter().any(|token| token.learnt);
+    let mut table = if learns {
+        Table::new(["id", "token", "from", "learnt"])
+    } else {
+        Table::new(["id", "token", "from"])
+    };
     for token in &explanation.tokens {
         let from = match (&token.field, token.special) {
             (Some(field), _) => format!("{{{field}}}"),
@@ -139,7 +161,13 @@ fn tokens(explanation: &Explanation) -> String {
             (None, false) if explanation.fields_known => "template".to_owned(),
             (None, false) => "unknown".to_owned(),
         };
-        table.row([token.id.to_string(), token.piece.clone(), from]);
+        let [id, piece] = [token.id.to_string(), token.piece.clone()];
+        if learns {
+            let learnt = if token.learnt { "yes" } else { "" };
+            table.row([id, piece, from, learnt.to_owned()]);
+        } else {
+            table.row([id, piece, from]);
+        }
     }
     let mut text = format!("--- text\n{}\n", explanation.text);
     let _ = writeln!(text, "--- {}", ui::count(explanation.tokens.len(), "token"));

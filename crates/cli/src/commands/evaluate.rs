@@ -1,11 +1,11 @@
 //! `fidelio evaluate`: answers for every row, measured against the expected ones.
 
-use fidelio::{Evaluation, Job, eval::FeatureStatistics};
+use fidelio::{Evaluation, Job, RunFile, eval::FeatureStatistics};
 use serde_json::{Map, Value, json};
 
 use super::{predict, run_folder::RunFolder};
 use crate::{
-    args::{DataFlags, Global, ResultFlags, RunFlags},
+    args::{DataFlags, Global, PredictionsFormat, ResultFlags, RunFlags},
     failure::Failure,
     interrupt,
     ui::{Ui, progress::Watch},
@@ -33,7 +33,36 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let model = super::model(&machine, &run, ui)?;
     let mut job = Job::prepare_to_measure(&machine, &run, model, &data)?;
     let folder = RunFolder::create(&args.results)?;
-    super::say_notes(ui, &job);
+    measure(&run, &mut job, &folder, &args.saved(), ui)
+}
+
+/// What is written of a measured run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saved {
+    pub(super) predictions: bool,
+    pub(super) format: PredictionsFormat,
+    pub(super) statistics: bool,
+}
+
+impl Args {
+    fn saved(&self) -> Saved {
+        Saved {
+            predictions: !self.results.skip_save_predictions,
+            format: self.results.predictions_format,
+            statistics: !self.skip_save_eval_stats,
+        }
+    }
+}
+
+/// Answers the rows of a job, measures the answers, writes and says what came of it.
+pub(super) fn measure(
+    run: &RunFile,
+    job: &mut Job,
+    folder: &RunFolder,
+    saved: &Saved,
+    ui: &Ui,
+) -> Result<(), Failure> {
+    super::say_notes(ui, job);
 
     let mut watch = Watch::new(ui);
     let evaluation = job.evaluate(&mut watch)?;
@@ -41,19 +70,18 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
 
     let results = folder.results();
     let predictions = &evaluation.predictions;
-    if !args.results.skip_save_predictions {
-        let format = args.results.predictions_format.into();
+    if saved.predictions {
         let expected = Some(evaluation.expected.as_slice());
-        results.write_predictions(&job, predictions, expected, format)?;
+        results.write_predictions(job, predictions, expected, saved.format.into())?;
     }
-    if !args.skip_save_eval_stats {
+    if saved.statistics {
         results.write_statistics(&evaluation)?;
     }
-    results.finish(&run, &job, predictions, evaluation.headline.as_ref())?;
+    results.finish(run, job, predictions, evaluation.headline.as_ref())?;
 
     predict::say_usage(ui, &evaluation.usage);
     ui.note(format!("results in {}", results.folder().display()));
-    say_headline(ui, &evaluation, &job);
+    say_headline(ui, &evaluation, job);
     ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
     predict::stopped(
         predictions.stopped,

@@ -1,9 +1,9 @@
 //! `fidelio train`: learns the answers of a table's rows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fidelio::{
-    Training, adapter_folder,
+    DataArgs, Machine, RunFile, Training, model_folder,
     trainer::{Ended, Summary},
 };
 use serde_json::{Value, json};
@@ -38,32 +38,53 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let data = args.data.to_args()?;
     let machine = super::machine(global)?;
     interrupt::listen();
-    let model = super::model(&machine, &run, ui)?;
+    let folder = args.folder()?;
+    let summary = learn(&run, &machine, &data, &folder, args.model_resume_path.is_some(), ui)?;
+    let place = folder.results().folder();
+    ui.result(&answer(&summary, place), || said(&summary, place))?;
+    stopped(&summary, place)
+}
+
+impl Args {
+    fn folder(&self) -> Result<RunFolder, Failure> {
+        match &self.model_resume_path {
+            Some(folder) => RunFolder::at(folder),
+            None => RunFolder::create(&self.results),
+        }
+    }
+}
+
+/// Learns from the training rows of `data`, into `folder`.
+pub(super) fn learn(
+    run: &RunFile,
+    machine: &Machine,
+    data: &DataArgs,
+    folder: &RunFolder,
+    resume: bool,
+    ui: &Ui,
+) -> Result<Summary, Failure> {
+    let model = super::model(machine, run, ui)?;
     let mut watch = Watch::new(ui);
-    let mut training = Training::prepare(&machine, &run, model, &data, &mut watch)?;
+    let mut training = Training::prepare(machine, run, model, data, &mut watch)?;
     watch.finish();
     say_rows(ui, &training);
-
-    let folder = match &args.model_resume_path {
-        Some(folder) => RunFolder::at(folder)?,
-        None => RunFolder::create(&args.results)?,
-    };
-    let resume = args.model_resume_path.is_some();
     let summary = training.run(folder.results(), resume, &mut Lessons::new(ui))?;
+    ui.note(format!("results in {}", folder.results().folder().display()));
+    Ok(summary)
+}
 
-    let place = folder.results().folder();
-    ui.note(format!("results in {}", place.display()));
-    ui.result(&answer(&summary, place), || said(&summary, place))?;
-    if summary.ended == Ended::Stopped {
-        let place = place.display();
-        return Err(Failure::Interrupted {
-            kept: format!(
-                "{} of {} updates are saved; go on with `--model-resume-path {place}`",
-                summary.update, summary.of
-            ),
-        });
+/// The news that the user stopped it, and how it goes on.
+pub(super) fn stopped(summary: &Summary, folder: &Path) -> Result<(), Failure> {
+    if summary.ended != Ended::Stopped {
+        return Ok(());
     }
-    Ok(())
+    let folder = folder.display();
+    Err(Failure::Interrupted {
+        kept: format!(
+            "{} of {} updates are saved; go on with `--model-resume-path {folder}`",
+            summary.update, summary.of
+        ),
+    })
 }
 
 fn say_rows(ui: &Ui, training: &Training) {
@@ -75,14 +96,13 @@ fn say_rows(ui: &Ui, training: &Training) {
     ));
 }
 
-fn answer(summary: &Summary, folder: &std::path::Path) -> Value {
-    json!({ "summary": summary, "folder": folder, "adapter": adapter_folder(folder) })
+fn answer(summary: &Summary, folder: &Path) -> Value {
+    json!({ "summary": summary, "folder": folder, "model": model_folder(folder) })
 }
 
-fn said(summary: &Summary, folder: &std::path::Path) -> String {
+fn said(summary: &Summary, folder: &Path) -> String {
     let best = summary.best.map_or_else(String::new, |best| {
         format!("best loss {:.4} after update {}\n", best.metric, best.update)
     });
-    let adapter = adapter_folder(folder);
-    format!("{} updates\n{best}adapter in {}", summary.update, adapter.display())
+    format!("{} updates\n{best}learnt: {}", summary.update, model_folder(folder).display())
 }

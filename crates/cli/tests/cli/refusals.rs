@@ -25,7 +25,6 @@ fn an_unknown_flag_is_guessed() {
 #[test]
 fn commands_that_come_later_say_so_in_one_sentence() {
     let later = [
-        "experiment",
         "hyperopt",
         "upload",
         "serve",

@@ -155,14 +155,19 @@ fn a_run_file_that_skips_evaluation_is_not_measured() {
 }
 
 #[test]
-fn full_fine_tuning_is_refused_until_something_acts_on_it() {
-    let text = ANSWER.replace("trainer: {type: none}", "trainer: {type: finetune}");
-    let fidelio::Error::RunFile(problems) = RunFile::parse("run.yaml", &text, &[]).unwrap_err()
-    else {
-        panic!("the run file has a problem");
+fn answers_are_not_asked_of_a_run_that_has_not_learnt() {
+    let test = "answers_are_not_asked_of_a_run_that_has_not_learnt";
+    let run = ANSWER.replace("trainer: {type: none}", "trainer: {type: finetune}");
+    let Some(Case { folder, run, model, data }) = case(test, &run, QUESTIONS, &[]) else {
+        return;
     };
-    let paths: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
-    assert_eq!(paths, ["trainer.type"]);
+    let mut job = Job::prepare(&machine(), &run, model, &data).unwrap();
+    let survey = job.survey(&mut Silent).unwrap();
+    assert_eq!(survey.audit.unwrap().without_stop.rows, 0);
+    assert!(survey.ledger.learnt > 10, "{:?}", survey.ledger);
+    let error = job.predict(&mut Silent).unwrap_err();
+    assert!(matches!(error, fidelio::Error::NotTrained), "{error}");
+    drop(folder);
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use fidelio::{
-    DataArgs, Error, Job, Model, Results, RunFile, Silent, SplitChoice, Training, adapter_folder,
+    DataArgs, Error, Job, Model, Results, RunFile, Silent, SplitChoice, Training,
+    config::Override,
+    model_folder,
     trainer::{self, Ended},
     weights,
 };
@@ -23,9 +25,10 @@ base_model: MODEL
 prompt: {template: 'Review: {text} Is it red or blue?'}
 input_features: [{name: text, type: text}]
 output_features: [{name: label, type: category, preprocessing: {vocab: [red, blue]}}]
-adapter: {type: lora, r: 4, dropout: DROPOUT}
-trainer: {type: finetune, batch_size: 4, train_steps: 12, steps_per_checkpoint: 6, learning_rate: 1e-2}
+trainer: {type: finetune, batch_size: 4, train_steps: 12, steps_per_checkpoint: 6}
 ";
+
+const LORA: [&str; 2] = ["adapter={type: lora, r: 4}", "trainer.learning_rate=1e-2"];
 
 struct Case {
     run: RunFile,
@@ -33,13 +36,15 @@ struct Case {
     folder: tempfile::TempDir,
 }
 
-fn case(test: &str, dropout: &str) -> Option<Case> {
+/// A run over the rows; `how` are the keys that say what learns.
+fn case(test: &str, how: &[&str]) -> Option<Case> {
     let model = default_model(test)?;
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("rows.csv");
     std::fs::write(&table, ROWS).unwrap();
-    let text = RUN.replace("MODEL", model.to_str().unwrap()).replace("DROPOUT", dropout);
-    let run = RunFile::parse("run.yaml", &text, &[]).unwrap();
+    let text = RUN.replace("MODEL", model.to_str().unwrap());
+    let how: Vec<Override> = how.iter().map(|key| Override::new(*key)).collect();
+    let run = RunFile::parse("run.yaml", &text, &how).unwrap();
     let data = DataArgs {
         training_set: vec![table.clone()],
         validation_set: vec![table],
@@ -61,12 +66,12 @@ fn train(case: &Case, into: &Path, resume: bool, watcher: &mut dyn trainer::Obse
 }
 
 fn adapter(run: &Path) -> Vec<u8> {
-    std::fs::read(adapter_folder(run).join("adapter_model.safetensors")).unwrap()
+    std::fs::read(model_folder(run).join("adapter_model.safetensors")).unwrap()
 }
 
 #[test]
 fn rows_are_learnt_and_the_run_folder_answers_them() {
-    let Some(case) = case("rows_are_learnt_and_the_run_folder_answers_them", "0") else { return };
+    let Some(case) = case("rows_are_learnt_and_the_run_folder_answers_them", &LORA) else { return };
     let folder = case.folder.path().join("run");
     assert_eq!(train(&case, &folder, false, &mut trainer::Silent), Ended::Complete);
     let run = RunFile::of_run(&folder, &[]).unwrap();
@@ -75,10 +80,30 @@ fn rows_are_learnt_and_the_run_folder_answers_them() {
     let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
     assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
 
-    let other = ["prompt.template='Other: {text}'"].map(fidelio::config::Override::new);
+    let other = ["prompt.template='Other: {text}'"].map(Override::new);
     let run = RunFile::of_run(&folder, &other).unwrap();
     let error = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap_err();
     assert!(matches!(error, Error::OtherThanTrained { what: "prompt template", .. }), "{error}");
+}
+
+#[test]
+fn a_whole_model_learns_and_its_folder_is_used() {
+    let test = "a_whole_model_learns_and_its_folder_is_used";
+    // All but the last block stays as it is: the test would take minutes otherwise.
+    let how = [
+        r"trainer.layers_to_freeze_regex='layers\.(1?[0-9]|2[0-8])\.|embed'",
+        "trainer.learning_rate=1e-3",
+    ];
+    let Some(case) = case(test, &how) else { return };
+    let folder = case.folder.path().join("run");
+    assert_eq!(train(&case, &folder, false, &mut trainer::Silent), Ended::Complete);
+    let run = RunFile::of_run(&folder, &[]).unwrap();
+    assert!(run.base_model().ends_with("model/model_weights"), "{}", run.base_model());
+    let data = DataArgs { split: SplitChoice::Training, ..case.data.clone() };
+    let model = Model::find(&machine(), &run.base_model(), &weights::Silent).unwrap();
+    let mut job = Job::prepare_to_measure(&machine(), &run, model, &data).unwrap();
+    let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
+    assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
 }
 
 /// Stops after an update.
@@ -96,7 +121,8 @@ impl trainer::Observer for After {
 
 #[test]
 fn a_resumed_run_ends_as_an_uninterrupted_one() {
-    let Some(case) = case("a_resumed_run_ends_as_an_uninterrupted_one", "0.1") else { return };
+    let noisy = [LORA[0], LORA[1], "adapter.dropout=0.1"];
+    let Some(case) = case("a_resumed_run_ends_as_an_uninterrupted_one", &noisy) else { return };
     let [whole, parts] = ["whole", "parts"].map(|name| case.folder.path().join(name));
     train(&case, &whole, false, &mut trainer::Silent);
     assert_eq!(train(&case, &parts, false, &mut After(3)), Ended::Stopped);
