@@ -43,6 +43,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("docs", Box::new(|| docs::run(&docs::Args { check: true }))),
     ];
     if args.full {
+        steps.push(("fifty kills", Box::new(fifty_kills)));
         steps.push(("wgpu compiles", Box::new(wgpu_compiles)));
     }
 
@@ -81,6 +82,13 @@ fn rustdoc() -> Result<()> {
     // Only libraries: the binary `fidelio` and the library `fidelio` would write the same page.
     let arguments = ["doc", "--workspace", "--no-deps", "--lib", "--features", test::FEATURES];
     programs::run(programs::cargo(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))
+}
+
+/// A training run that is killed at any of fifty moments ends as an uninterrupted one.
+fn fifty_kills() -> Result<()> {
+    let test = ["nextest", "run", "--workspace", "--features", test::FEATURES];
+    let wanted = ["-E", "test(kills::)", "--no-fail-fast", "--profile", "full"];
+    programs::run(programs::cargo(&[&test[..], &wanted].concat()).env("FIDELIO_FULL", "1"))
 }
 
 fn wgpu_compiles() -> Result<()> {

@@ -22,6 +22,7 @@ pub(crate) const RUN_FILE: &str = "run.yaml";
 #[derive(Debug)]
 pub struct Results {
     folder: PathBuf,
+    overwrite: bool,
 }
 
 /// The first `{parent}/run_N` that does not exist, N from 1.
@@ -44,7 +45,12 @@ impl Results {
         }
         fs::create_dir_all(folder)
             .map_err(|source| Error::Write { path: folder.to_owned(), source })?;
-        Ok(Self { folder: folder.to_owned() })
+        Ok(Self { folder: folder.to_owned(), overwrite })
+    }
+
+    /// Whether what is there may be replaced.
+    pub(crate) fn overwrites(&self) -> bool {
+        self.overwrite
     }
 
     /// Where they are.

@@ -10,7 +10,7 @@ use fidelio_config::Finetune;
 use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
     Checkpoints, Ended, Evaluate, Example, HeldOut, MetricsFile, Observer as Watcher, Summary,
-    TrainPlan, Trainer,
+    TrainError, TrainPlan, Trainer,
 };
 use fidelio_weights::{ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft};
 use serde::Serialize;
@@ -95,8 +95,9 @@ impl Training {
         (self.rows.len(), self.held_out.len())
     }
 
-    /// Learns, writing checkpoints, metrics and the adapter below `folder`. Goes on from the last
-    /// checkpoint there where `resume` says so.
+    /// Learns, writing checkpoints, metrics and what was learnt into the folder of `results`. Goes on
+    /// from the last checkpoint there where `resume` says so; a run that was ended before its first
+    /// one begins anew.
     ///
     /// # Errors
     /// When the engine or the trainer fails, or a file cannot be written.
@@ -118,6 +119,11 @@ impl Training {
         let plan = self.plan(&how, self.job.adapter);
         let mut held_out = self.held_out(self.job.adapter)?;
         let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
+        if !resume && results.overwrites() {
+            remove(&folder.join("checkpoints"))?;
+            remove(&folder.join(DESCRIPTION))?;
+        }
+        let resume = resume && !checkpoints.is_empty().map_err(TrainError::from)?;
         let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
         let mut watchers: [&mut dyn Watcher; 2] = [watcher, &mut metrics];
         let evaluator = held_out.as_mut().map(|it| it as &mut dyn Evaluate);
@@ -193,13 +199,20 @@ impl Training {
         let checkpoint = self.job.model.checkpoint();
         let weights = Overlay::new(checkpoint.weights().clone(), learnt)?;
         let options = ExportOptions { float_type: FloatType::F32, ..ExportOptions::default() };
-        if into.exists() {
-            std::fs::remove_dir_all(into)
-                .map_err(|source| Error::Write { path: into.to_owned(), source })?;
-        }
+        remove(into)?;
         export_folder_of(checkpoint, &weights, into, &options)?;
         Ok(())
     }
+}
+
+/// Removes what an earlier run left.
+fn remove(path: &Path) -> Result<(), Error> {
+    let removed = match () {
+        () if path.is_dir() => std::fs::remove_dir_all(path),
+        () if path.exists() => std::fs::remove_file(path),
+        () => Ok(()),
+    };
+    removed.map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 /// Where a run keeps what it learnt: an adapter in PEFT's format, or a whole model.

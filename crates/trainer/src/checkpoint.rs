@@ -90,6 +90,14 @@ impl Checkpoints {
         &self.folder
     }
 
+    /// Whether no run has saved into it, not even in part.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn is_empty(&self) -> Result<bool, CheckpointError> {
+        Ok(folder::numbered(&self.folder)?.is_empty())
+    }
+
     /// Refuses a folder that another run has saved into.
     pub(crate) fn check_unused(&self) -> Result<(), CheckpointError> {
         match folder::numbered(&self.folder)?.pop() {

@@ -5,6 +5,7 @@
 mod place;
 
 mod data;
+mod kills;
 mod machine;
 mod memory;
 mod real_model;
