@@ -69,4 +69,4 @@ pub use predict::{Prediction, Predictions, Usage};
 pub use results::{Results, next_run_folder};
 pub use run_file::RunFile;
 pub use survey::{Lengths, Survey};
-pub use train::{Training, TrainingEvent, model_folder};
+pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, model_folder};

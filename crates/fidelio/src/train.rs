@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     DataArgs, Error, Event, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
-    job::Tried, learning,
+    job::Tried, learning, plan::Plan,
 };
 
 /// What a training run tells while it learns.
@@ -39,6 +39,36 @@ pub struct Training {
     rows: Vec<Example>,
     held_out: Vec<Example>,
     ledger: Ledger,
+}
+
+/// Everything that a training run decides before its first update.
+#[derive(Debug, Clone, Serialize)]
+pub struct TrainingPlan<'a> {
+    /// Model, prompt, answers, data.
+    pub plan: &'a Plan,
+    /// Updates, batches, rates, what learns and how.
+    pub training: TrainPlan,
+    /// How many rows.
+    pub rows: RowCounts,
+    /// What becomes of the training rows' tokens.
+    pub tokens: Ledger,
+}
+
+/// Rows of a training run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct RowCounts {
+    /// They are learnt.
+    pub training: usize,
+    /// They are measured while it learns.
+    pub validation: usize,
+}
+
+/// What stands in the run's folder.
+#[derive(Serialize)]
+struct Description<'a> {
+    #[serde(flatten)]
+    told: TrainingPlan<'a>,
+    summary: &'a Summary,
 }
 
 impl std::fmt::Debug for Training {
@@ -95,6 +125,25 @@ impl Training {
         (self.rows.len(), self.held_out.len())
     }
 
+    /// Everything that is decided before the first update.
+    ///
+    /// # Errors
+    /// When nothing would learn.
+    pub fn plan(&self) -> Result<TrainingPlan<'_>, Error> {
+        let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?;
+        // The adapter is the session's first.
+        Ok(self.told(how, self.run.config().adapter.as_ref().map(|_| AdapterId(0))))
+    }
+
+    fn told(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainingPlan<'_> {
+        TrainingPlan {
+            plan: &self.job.plan,
+            training: self.settled(how, adapter),
+            rows: RowCounts { training: self.rows.len(), validation: self.held_out.len() },
+            tokens: self.ledger,
+        }
+    }
+
     /// Learns, writing checkpoints, metrics and what was learnt into the folder of `results`. Goes on
     /// from the last checkpoint there where `resume` says so; a run that was ended before its first
     /// one begins anew.
@@ -116,7 +165,7 @@ impl Training {
         if let Some(spec) = &spec {
             self.job.adapter = Some(session.add_adapter(spec, None)?);
         }
-        let plan = self.plan(&how, self.job.adapter);
+        let plan = self.settled(&how, self.job.adapter);
         let mut held_out = self.held_out(self.job.adapter)?;
         let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
         if !resume && results.overwrites() {
@@ -127,7 +176,6 @@ impl Training {
         let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
         let mut watchers: [&mut dyn Watcher; 2] = [watcher, &mut metrics];
         let evaluator = held_out.as_mut().map(|it| it as &mut dyn Evaluate);
-        let train_plan = plan.clone();
         let trainer = if resume {
             let rows = &self.rows;
             Trainer::resume(plan, session.as_mut(), rows, evaluator, checkpoints, &mut watchers)?
@@ -143,20 +191,15 @@ impl Training {
         }
         self.save(folder, spec, learnt)?;
         if summary.ended != Ended::Stopped {
-            let description = serde_json::json!({
-                "plan": self.job.plan,
-                "training": train_plan,
-                "rows": { "training": self.rows.len(), "validation": self.held_out.len() },
-                "tokens": self.ledger,
-                "summary": summary,
-            });
+            let told = self.told(&how, self.job.adapter);
+            let description = Description { told, summary: &summary };
             results.write_json(DESCRIPTION, &description)?;
         }
         self.job.session = Some(session);
         Ok(summary)
     }
 
-    fn plan(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
+    fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
         let trains = adapter.map_or(Trains::All, Trains::Adapter);
         let mut plan = learning::plan(self.run.config(), how, trains, self.rows.len());
         if self.held_out.is_empty() {

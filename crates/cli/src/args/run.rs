@@ -58,6 +58,11 @@ impl RunFlags {
         }
     }
 
+    /// Whether it is the run file of a training run's folder.
+    pub(crate) fn is_of_training_run(&self) -> bool {
+        self.model_path.is_some()
+    }
+
     fn overrides(&self) -> Result<Vec<Override>, Failure> {
         let mut overrides = Vec::new();
         let mut set = |key: &str, value: &dyn std::fmt::Display| {
