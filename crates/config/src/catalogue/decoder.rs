@@ -109,7 +109,15 @@ const EXTRACTOR: &[Key] = &[
             built("mean", "The same per token, so that long labels are not at a loss."),
             built("calibrated", "`sum` minus the label's score under an empty input."),
         ]),
-        Fill::Json("\"mean\""),
+        Fill::From {
+            derive: |view, _| {
+                let learnt = view.text("trainer.type") == Some("finetune")
+                    || view.get("adapter").is_some_and(|adapter| !adapter.is_null());
+                let messages = view.get("prompt.messages").is_some_and(|it| !it.is_null());
+                Some(if learnt || messages { "mean" } else { "calibrated" }.into())
+            },
+            words: "`calibrated`; `mean` where something was learnt or `prompt.messages` is set",
+        },
         "How a label's tokens make its score.",
     )
     .differs("not in Ludwig")
