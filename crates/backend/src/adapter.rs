@@ -2,8 +2,7 @@
 
 mod ranks;
 
-use std::collections::BTreeMap;
-
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use ranks::LoraRanks;
@@ -47,12 +46,12 @@ pub struct LoraSpec {
     /// What `A` and `B` start from.
     #[serde(default)]
     pub init_lora_weights: LoraInit,
-    /// Ranks of modules that match a name or regular expression.
+    /// Ranks of modules that match a name or regular expression; the first that matches holds.
     #[serde(default)]
-    pub rank_pattern: BTreeMap<String, usize>,
-    /// Alphas of modules that match a name or regular expression.
+    pub rank_pattern: IndexMap<String, usize>,
+    /// Alphas of modules, in the same way.
     #[serde(default)]
-    pub alpha_pattern: BTreeMap<String, f64>,
+    pub alpha_pattern: IndexMap<String, f64>,
     /// What the start depends on.
     #[serde(default)]
     pub seed: u64,

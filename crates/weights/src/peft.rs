@@ -6,7 +6,6 @@
 //! say `base_layer.bias` where the layer has an adapter.
 
 mod config;
-mod patterns;
 
 use std::{
     collections::BTreeSet,
@@ -46,7 +45,7 @@ pub struct PeftAdapter {
 pub fn open(folder: &Path) -> Result<PeftAdapter, WeightsError> {
     let path = folder.join(CONFIG);
     let Some(text) = json::read_optional(&path)? else { return Err(missing(folder, CONFIG)) };
-    let said = config::read(&path, &text)?;
+    let spec = AdapterSpec::Lora(config::read(&path, &text)?);
     let model = folder.join(MODEL);
     if !model.exists() {
         let pickle = folder.join(PICKLE);
@@ -58,9 +57,6 @@ pub fn open(folder: &Path) -> Result<PeftAdapter, WeightsError> {
         });
     }
     let weights = open_tensors(&model)?;
-    let modules: BTreeSet<String> =
-        weights.iter().filter_map(|(name, ..)| name.strip_suffix(A).map(str::to_owned)).collect();
-    let spec = AdapterSpec::Lora(said.into_spec(&path, &modules)?);
     let base_model = config::base_model(&text);
     Ok(PeftAdapter { spec, base_model, weights })
 }

@@ -60,3 +60,22 @@ fn end(key: &str, word: &str) -> Result<Regex, BackendError> {
         help: error.to_string(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_pattern_that_matches_holds() {
+        let spec = serde_json::json!({
+            "r": 8, "lora_alpha": 16.0, "target_modules": "all-linear",
+            "rank_pattern": {"layers.1.q_proj": 2, "q_proj": 4},
+            "alpha_pattern": {"q_proj": 4.0, "layers.1.q_proj": 64.0},
+        });
+        let ranks = LoraRanks::new(&serde_json::from_value(spec).unwrap()).unwrap();
+        let of = |module| (ranks.rank(module), ranks.scale(module).to_string());
+        assert_eq!(of("model.layers.1.q_proj"), (2, "2".into()));
+        assert_eq!(of("model.layers.0.q_proj"), (4, "1".into()));
+        assert_eq!(of("model.layers.0.up_proj"), (8, "2".into()));
+    }
+}

@@ -1,13 +1,15 @@
 //! Gradient descent on a session's model: gradients that add up, and the steps they become.
 
 mod backward;
+mod state;
+mod step;
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 use fidelio_backend::{
-    AdapterId, BackendError, Batch, Clip, Encoding, Learn, LearnSpec, LossSum, OptimizerSpec,
-    ParameterInfo, Parent, Part, TensorSink, TensorView, Trains, UpdateReport, Weights,
+    AdapterId, BackendError, Batch, Learn, LearnSpec, LossSum, ParameterInfo, Parent, Part,
+    TensorSink, Trains, UpdateReport, Weights,
 };
 use fidelio_ops::Weight;
 use regex::Regex;
@@ -15,19 +17,11 @@ use regex::Regex;
 use super::{BurnSession, token_of};
 use crate::{
     adapter::Adapter,
-    loader::read_floats,
     noise::Noise,
-    optimizer::{Optimizer, State},
+    optimizer::Optimizer,
     parameter::{Slot, Value},
     pass::Layout,
 };
-
-/// The count of updates among the optimizer's tensors.
-const UPDATES: &str = "updates";
-/// Behind a parameter's name: where its gradients are asked for, if that is not its value.
-const ASKED: &str = "asked";
-/// Behind the name of an adapter's factor whose rate LoRA+ raises.
-const LORA_B: &str = ".lora_B.weight";
 
 /// What learns, and the state that it has reached.
 pub(super) struct Learning {
@@ -200,10 +194,7 @@ impl Learn for BurnSession {
     fn save(&self, part: Part, into: &mut dyn TensorSink) -> Result<(), BackendError> {
         let learning = self.learning.as_ref().ok_or_else(not_learning)?;
         match part {
-            Part::Parameters => learning.values.iter().try_for_each(|(name, value)| {
-                let rows = learning.optimizer.averaged(name, value.clone().rows());
-                into.put(name, floats_of(rows, value.shape()))
-            }),
+            Part::Parameters => learning.save_parameters(into),
             Part::Optimizer => learning.save_optimizer(into),
         }
     }
@@ -248,139 +239,6 @@ impl Learning {
     pub(super) fn is_of(&self, adapter: AdapterId) -> bool {
         self.spec.trains == Trains::Adapter(adapter)
     }
-
-    /// Divides, clips, steps, begins anew.
-    fn step(&mut self, lr: f64, weight: f64) -> Result<UpdateReport, BackendError> {
-        if !self.added || weight.is_nan() || weight <= 0.0 {
-            return Err(BackendError::Engine(format!(
-                "an update needs gradients and a weight above 0, found the weight {weight}"
-            )));
-        }
-        self.added = false;
-        let mut gradients = std::mem::take(&mut self.sums);
-        for gradient in gradients.values_mut() {
-            *gradient = gradient.clone() / weight;
-        }
-        let gradient_norm = gradients.values().map(square).sum::<f64>().sqrt();
-        if !gradient_norm.is_finite() {
-            return Ok(UpdateReport { gradient_norm, clipped: false, applied: false });
-        }
-        let clipped = clip(&mut gradients, self.spec.clip, gradient_norm);
-        self.optimizer.begin();
-        self.updates += 1;
-        for (name, value) in &mut self.values {
-            let rows = value.clone().rows();
-            let gradient = gradients.remove(name).unwrap_or_else(|| rows.zeros_like());
-            let ratio = self.spec.lora_plus_ratio.filter(|_| name.ends_with(LORA_B));
-            let stepped = self.optimizer.step(lr * ratio.unwrap_or(1.0), name, rows, gradient);
-            *value = value.like(stepped);
-        }
-        Ok(UpdateReport { gradient_norm, clipped, applied: true })
-    }
-
-    /// Whether the model's values are not where gradients are asked for.
-    fn averages(&self) -> bool {
-        matches!(self.spec.optimizer, OptimizerSpec::ScheduleFreeAdamw { .. })
-    }
-
-    /// Moments as floats; counters and numbers as 64 bits.
-    fn save_optimizer(&self, into: &mut dyn TensorSink) -> Result<(), BackendError> {
-        let State { updates, tensors, numbers } = self.optimizer.state();
-        into.put(UPDATES, bits(updates))?;
-        for (name, number) in numbers {
-            into.put(&name, bits(number.to_bits()))?;
-        }
-        for (name, tensor) in tensors {
-            let shape = tensor.dims().to_vec();
-            into.put(&name, floats_of(tensor, shape))?;
-        }
-        if self.averages() {
-            for (name, value) in &self.values {
-                let tensor = floats_of(value.clone().rows(), value.shape());
-                into.put(&format!("{name}.{ASKED}"), tensor)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn restore_parameters(&mut self, from: &dyn Weights) -> Result<(), BackendError> {
-        let mut problems = Vec::new();
-        let mut values = BTreeMap::new();
-        for (name, value) in &self.values {
-            match read(from, name, &value.shape()) {
-                Ok(floats) => {
-                    values.insert(name.clone(), value.of(floats));
-                }
-                Err(problem) => problems.push(problem),
-            }
-        }
-        let left = from.names().into_iter().filter(|name| !self.values.contains_key(name));
-        problems.extend(left.map(|name| format!("`{name}` is not a parameter that learns")));
-        if !problems.is_empty() {
-            return Err(BackendError::Weights { problems });
-        }
-        self.values = values;
-        Ok(())
-    }
-
-    fn restore_optimizer(&mut self, from: &dyn Weights) -> Result<(), BackendError> {
-        let mut state = State::default();
-        let mut asked = BTreeMap::new();
-        let mut problems = Vec::new();
-        let device = self.values.values().next().map(Value::device).unwrap_or_default();
-        for name in from.names() {
-            let view = from.get(&name)?;
-            let parameter = name.strip_suffix(ASKED).and_then(|name| name.strip_suffix('.'));
-            if let Some(value) = parameter.and_then(|name| self.values.get(name)) {
-                match read(from, &name, &value.shape()) {
-                    Ok(floats) => {
-                        asked.insert(
-                            name[..name.len() - ASKED.len() - 1].to_owned(),
-                            value.of(floats),
-                        );
-                    }
-                    Err(problem) => problems.push(problem),
-                }
-            } else if view.encoding == Encoding::I64 {
-                match <[u8; 8]>::try_from(view.bytes.as_ref()) {
-                    Ok(bytes) if name == UPDATES => state.updates = u64::from_le_bytes(bytes),
-                    Ok(bytes) => {
-                        state.numbers.insert(name, f64::from_bits(u64::from_le_bytes(bytes)));
-                    }
-                    Err(_) => problems.push(format!("`{name}` is not one number")),
-                }
-            } else if let [rows, cols] = view.shape[..] {
-                match read_floats(&name, &view, &view.shape) {
-                    Ok(floats) => {
-                        let data = TensorData::new(floats, [rows, cols]);
-                        state.tensors.insert(name, Tensor::from_data(data, &device));
-                    }
-                    Err(problem) => problems.push(problem),
-                }
-            } else {
-                problems.push(format!("`{name}` is {:?}, expected rows and columns", view.shape));
-            }
-        }
-        if self.averages() && asked.len() != self.values.len() {
-            problems.push(format!("{} of {} values are there", asked.len(), self.values.len()));
-        }
-        if !problems.is_empty() {
-            return Err(BackendError::Weights { problems });
-        }
-        let updates = state.updates;
-        let shapes: Vec<(String, [usize; 2])> = self
-            .values
-            .iter()
-            .map(|(name, value)| (name.clone(), value.clone().rows().dims()))
-            .collect();
-        let shapes = shapes.iter().map(|(name, shape)| (name.as_str(), *shape));
-        self.optimizer
-            .restore(shapes, state)
-            .map_err(|problems| BackendError::Weights { problems })?;
-        self.updates = updates;
-        self.values.extend(asked);
-        Ok(())
-    }
 }
 
 fn not_learning() -> BackendError {
@@ -395,54 +253,4 @@ fn frozen(patterns: &[String]) -> Result<Vec<Regex>, BackendError> {
         })
     };
     patterns.iter().map(compile).collect()
-}
-
-/// Limits gradients in place; says whether it had to.
-fn clip(gradients: &mut BTreeMap<String, Tensor<2>>, clip: Clip, norm: f64) -> bool {
-    // As in PyTorch's `clip_grad_norm_`.
-    let factor = |limit: f64, norm: f64| limit / (norm + 1e-6);
-    let mut clipped = false;
-    for gradient in gradients.values_mut() {
-        let factor = match clip {
-            Clip::None => continue,
-            Clip::GlobalNorm(limit) => factor(limit, norm),
-            Clip::Norm(limit) => factor(limit, square(gradient).sqrt()),
-            Clip::Value(limit) => {
-                let largest = f64::from(gradient.clone().abs().max().into_scalar::<f32>());
-                if largest > limit {
-                    *gradient = gradient.clone().clamp(-limit, limit);
-                    clipped = true;
-                }
-                continue;
-            }
-        };
-        if factor < 1.0 {
-            *gradient = gradient.clone() * factor;
-            clipped = true;
-        }
-    }
-    clipped
-}
-
-fn square(x: &Tensor<2>) -> f64 {
-    f64::from((x.clone() * x.clone()).sum().into_scalar::<f32>())
-}
-
-fn floats_of(rows: Tensor<2>, shape: Vec<usize>) -> TensorView {
-    let floats = rows.into_data().try_into_vec::<f32>().expect("parameters are f32");
-    let bytes: Vec<u8> = floats.iter().flat_map(|x| x.to_le_bytes()).collect();
-    TensorView { encoding: Encoding::F32, shape, bytes: bytes.into() }
-}
-
-fn bits(number: u64) -> TensorView {
-    let bytes = number.to_le_bytes().to_vec();
-    TensorView { encoding: Encoding::I64, shape: vec![1], bytes: bytes.into() }
-}
-
-fn read(from: &dyn Weights, name: &str, shape: &[usize]) -> Result<Vec<f32>, String> {
-    if !from.names().iter().any(|have| have == name) {
-        return Err(format!("`{name}` {shape:?} is missing"));
-    }
-    let view = from.get(name).map_err(|error| error.to_string())?;
-    read_floats(name, &view, shape)
 }

@@ -1,12 +1,13 @@
 //! `adapter_config.json`: which of PEFT's keys say what, and which may not say anything.
 
-use std::{collections::BTreeSet, path::Path};
+use std::path::Path;
 
 use fidelio_backend::{LoraBias, LoraInit, LoraSpec, TargetModules};
+use indexmap::IndexMap;
+use regex::Regex;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
 
-use super::patterns;
 use crate::WeightsError;
 
 /// The version of PEFT whose keys these are.
@@ -65,15 +66,8 @@ const REFUSED: &[&str] = &[
     "velora_config",
 ];
 
-/// A configuration that asks for nothing unknown.
-pub(super) struct Said {
-    spec: LoraSpec,
-    ranks: Vec<(String, usize)>,
-    alphas: Vec<(String, f64)>,
-}
-
 /// Reads a configuration; `path` is what errors call it.
-pub(super) fn read(path: &Path, text: &Value) -> Result<Said, WeightsError> {
+pub(super) fn read(path: &Path, text: &Value) -> Result<LoraSpec, WeightsError> {
     let Value::Object(map) = text else {
         return Err(wrong(path, "", "is no JSON object"));
     };
@@ -88,34 +82,14 @@ pub(super) fn read(path: &Path, text: &Value) -> Result<Said, WeightsError> {
         use_rslora: keys.get("use_rslora", false)?,
         use_dora: keys.get("use_dora", false)?,
         init_lora_weights: keys.start()?,
-        rank_pattern: std::collections::BTreeMap::new(),
-        alpha_pattern: std::collections::BTreeMap::new(),
+        rank_pattern: keys.pattern("rank_pattern")?,
+        alpha_pattern: keys.pattern("alpha_pattern")?,
         seed: 0,
     };
     if spec.r == 0 {
         return Err(wrong(path, "r", "is 0"));
     }
-    Ok(Said { spec, ranks: keys.pattern("rank_pattern")?, alphas: keys.pattern("alpha_pattern")? })
-}
-
-impl Said {
-    /// The specification for these modules: which pattern holds depends on their names.
-    pub(super) fn into_spec(
-        self,
-        path: &Path,
-        modules: &BTreeSet<String>,
-    ) -> Result<LoraSpec, WeightsError> {
-        let ordered = |key: &str, bad: String| {
-            wrong(path, key, format!("has `{bad}`, which is no regular expression"))
-        };
-        Ok(LoraSpec {
-            rank_pattern: patterns::sorted(self.ranks, modules)
-                .map_err(|bad| ordered("rank_pattern", bad))?,
-            alpha_pattern: patterns::sorted(self.alphas, modules)
-                .map_err(|bad| ordered("alpha_pattern", bad))?,
-            ..self.spec
-        })
-    }
+    Ok(spec)
 }
 
 /// The model that an adapter says it was trained on.
@@ -200,14 +174,18 @@ impl Keys<'_> {
     }
 
     /// A map by name or regular expression, in the order of the file.
-    fn pattern<T: DeserializeOwned>(&self, key: &str) -> Result<Vec<(String, T)>, WeightsError> {
+    fn pattern<T: DeserializeOwned>(&self, key: &str) -> Result<IndexMap<String, T>, WeightsError> {
         let map: Map<String, Value> = self.get(key, Map::new())?;
-        map.into_iter()
-            .map(|(name, value)| match T::deserialize(&value) {
+        let entry = |(name, value): (String, Value)| {
+            if Regex::new(&name).is_err() {
+                return self.bad(key, format!("has `{name}`, which is no regular expression"));
+            }
+            match T::deserialize(&value) {
                 Ok(value) => Ok((name, value)),
                 Err(error) => self.bad(key, format!("cannot be used at `{name}`: {error}")),
-            })
-            .collect()
+            }
+        };
+        map.into_iter().map(entry).collect()
     }
 
     fn bad<T>(&self, key: &str, problem: String) -> Result<T, WeightsError> {
