@@ -60,6 +60,11 @@ impl DataArgs {
         Self { dataset: vec![path.into()], ..Self::default() }
     }
 
+    /// Whether any file can hold rows of the part that is wanted.
+    pub(crate) fn has_rows(&self) -> bool {
+        !self.files().0.is_empty()
+    }
+
     /// The files of the part that is wanted, and whether they still have to be divided.
     fn files(&self) -> (Vec<PathBuf>, bool) {
         if !self.dataset.is_empty() {

@@ -177,7 +177,9 @@ impl Error {
             Self::NothingLearns => Some("write `trainer: {type: finetune}`".into()),
             Self::Eval(error) => error.hint(),
             Self::Rows { problems, .. } => problems.first().and_then(|row| row.error.hint()),
-            Self::Device { help, .. } => Some(help.as_str().into()),
+            Self::Device { help, .. } | Self::Backend(BackendError::Adapter { help, .. }) => {
+                Some(help.as_str().into())
+            }
             Self::EmptySplit { .. } => {
                 Some("use `--split full`, or another `preprocessing.split`".into())
             }

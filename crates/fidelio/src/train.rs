@@ -93,15 +93,12 @@ impl Training {
             return Err(Error::NothingLearns);
         }
         let part = |split| DataArgs { split, ..data.clone() };
-        let validation = part(SplitChoice::Validation);
-        let held_out =
-            match Model::find(machine, &run.config().base_model, &fidelio_weights::Silent)
-                .and_then(|model| Job::prepare_with_answers(machine, run, model, &validation))
-            {
-                Ok(job) => job.examples(observer)?.0,
-                Err(Error::EmptySplit { .. }) => Vec::new(),
-                Err(error) => return Err(error),
-            };
+        let held_out = match part(SplitChoice::Validation) {
+            validation if validation.has_rows() => {
+                validation_rows(machine, run, &validation, observer)?
+            }
+            _ => Vec::new(),
+        };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
         let (rows, ledger) = job.examples(observer)?;
         let learnt: BTreeSet<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
@@ -157,7 +154,6 @@ impl Training {
         watcher: &mut dyn Watcher,
     ) -> Result<Summary, Error> {
         let folder = results.folder();
-        results.write_run_file(&self.run)?;
         let config = self.run.config();
         let how = config.trainer.finetune().ok_or(Error::NothingLearns)?.clone();
         let mut session = self.job.open()?;
@@ -184,6 +180,8 @@ impl Training {
             let rows = &self.rows;
             Trainer::new(plan, session.as_mut(), rows, evaluator, checkpoints, &mut watchers)?
         };
+        // Only now, so that a run that could not begin leaves nothing behind.
+        results.write_run_file(&self.run)?;
         let summary = trainer.run()?;
         let mut learnt = TensorBuffer::new();
         if let Some(learner) = session.learning() {
@@ -245,6 +243,21 @@ impl Training {
         remove(into)?;
         export_folder_of(checkpoint, &weights, into, &options)?;
         Ok(())
+    }
+}
+
+/// The validation rows; none where the split gives it none.
+fn validation_rows(
+    machine: &Machine,
+    run: &RunFile,
+    data: &DataArgs,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Example>, Error> {
+    let model = Model::find(machine, &run.base_model(), &fidelio_weights::Silent)?;
+    match Job::prepare_with_answers(machine, run, model, data) {
+        Ok(job) => Ok(job.examples(observer)?.0),
+        Err(Error::EmptySplit { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
     }
 }
 
