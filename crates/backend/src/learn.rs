@@ -40,6 +40,28 @@ pub trait Learn {
     fn parameters(&self) -> Vec<ParameterInfo>;
 }
 
+/// Where memory goes while a model learns, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footprint {
+    /// Weights that do not learn, as they are stored.
+    pub weights: u64,
+    /// What learns: an adapter, or the model's parameters as floats.
+    pub parameters: u64,
+    /// What the optimizer keeps of each parameter.
+    pub optimizer: u64,
+    /// The sum of gradients.
+    pub gradients: u64,
+    /// What a batch keeps for its way back, and what the widest layer works with.
+    pub activations: u64,
+    /// The logits that exist at a time.
+    pub logits: u64,
+    /// Working copies of the largest parameter while the optimizer steps.
+    pub step: u64,
+    /// The most that exists at a time: a batch on its way back, whose activations go as its
+    /// gradients come, or the optimizer's step.
+    pub peak: u64,
+}
+
 /// A sum of losses and of the weights behind it; their ratio is the mean loss.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossSum {

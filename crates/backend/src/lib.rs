@@ -37,8 +37,8 @@ pub use error::BackendError;
 pub use fake::{BigramProbe, BigramSession, FakeBackend, FakeLimits, FakeProbe, FakeSession};
 pub use forest::{Ask, Batch, Forest, Node, Parent, Target};
 pub use learn::{
-    Clip, Learn, LearnSpec, LossSum, OptimizerSpec, ParameterInfo, Part, TensorSink, Trains,
-    UpdateReport,
+    Clip, Footprint, Learn, LearnSpec, LossSum, OptimizerSpec, ParameterInfo, Part, TensorSink,
+    Trains, UpdateReport,
 };
 pub use session::{
     Answer, Answers, Backend, BackendInfo, Capacity, DeviceId, DeviceInfo, Logits, RowId, RowStep,

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdapterId, AdapterSpec, BackendError, Batch, Learn, LearnSpec, OpenSpec, Precision, Weights,
+    AdapterId, AdapterSpec, BackendError, Batch, Footprint, Learn, LearnSpec, OpenSpec, Precision,
+    Weights,
 };
 
 /// A place where models can run: a Burn device, or a plugin.
@@ -92,6 +93,22 @@ pub trait Session: Send {
     fn learn(&mut self, spec: &LearnSpec) -> Result<&mut dyn Learn, BackendError> {
         let _ = spec;
         Err(BackendError::Verb(Verb::Learn))
+    }
+
+    /// Where memory would go in updates that learn as `spec` says, each of so many micro-batches
+    /// like `batch`; none where the engine cannot say. Nothing is computed, and nothing begins to
+    /// learn.
+    ///
+    /// # Errors
+    /// As [`Self::learn`].
+    fn footprint(
+        &mut self,
+        spec: &LearnSpec,
+        batch: &Batch,
+        micro_batches: usize,
+    ) -> Result<Option<Footprint>, BackendError> {
+        let _ = (spec, batch, micro_batches);
+        Ok(None)
     }
 
     /// What [`Self::learn`] began; none before.

@@ -22,6 +22,7 @@
 
 mod audit;
 mod choose;
+mod cost;
 mod dataset;
 mod error;
 mod evaluate;
@@ -53,6 +54,7 @@ pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
 pub use audit::{Audit, Finding};
+pub use cost::{Cost, Duration, Ledger, Remedy};
 pub use dataset::{DataArgs, SplitChoice};
 pub use error::{Error, RowProblem};
 pub use evaluate::Evaluation;

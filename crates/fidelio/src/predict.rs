@@ -1,6 +1,9 @@
 //! Answers for every row of a run.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
 
 use fidelio_backend::Session;
 use fidelio_generate::{
@@ -101,7 +104,6 @@ impl Job {
         let prepared = self.prepared(observer)?.prepared;
         let mut session = self.open()?;
         let started = Instant::now();
-        let prompt_tokens: u64 = prepared.iter().map(|row| row.prompt.len() as u64).sum();
         let answer = self.plan.answer.clone();
         let (rows, computed, stopped) = match &answer {
             AnswerPlan::Score { labels, label_score } => {
@@ -131,13 +133,16 @@ impl Job {
                 (rows, computed, stopped)
             }
         };
+        let numbers: BTreeSet<usize> = rows.iter().map(|row| row.row).collect();
+        let answered = || prepared.iter().filter(|row| numbers.contains(&row.number));
+        let prompt = answered().map(|row| row.prompt.len() as u64).sum();
         let completion = match &answer {
             AnswerPlan::Score { .. } => {
-                prepared.iter().flat_map(|row| &row.answers).map(|answer| answer.len() as u64).sum()
+                answered().flat_map(|row| &row.answers).map(|answer| answer.len() as u64).sum()
             }
             _ => rows.iter().map(|row| row.ids.len() as u64).sum(),
         };
-        let usage = Usage::new(started, prompt_tokens, completion, computed, rows.len());
+        let usage = Usage::new(started, prompt, completion, computed, rows.len());
         let labels = self.labels.as_ref().map(|labels| labels.labels().to_vec());
         Ok(Predictions { feature: self.output.0.clone(), labels, rows, usage, stopped })
     }

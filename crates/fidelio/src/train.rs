@@ -34,9 +34,9 @@ const KEPT: usize = 2;
 
 /// A training run that is ready: rows rendered, nothing learnt yet.
 pub struct Training {
-    run: RunFile,
-    job: Job,
-    rows: Vec<Example>,
+    pub(crate) run: RunFile,
+    pub(crate) job: Job,
+    pub(crate) rows: Vec<Example>,
     held_out: Vec<Example>,
     ledger: Ledger,
 }
@@ -154,13 +154,8 @@ impl Training {
         watcher: &mut dyn Watcher,
     ) -> Result<Summary, Error> {
         let folder = results.folder();
-        let config = self.run.config();
-        let how = config.trainer.finetune().ok_or(Error::NothingLearns)?.clone();
-        let mut session = self.job.open()?;
-        let spec = learning::begun(config);
-        if let Some(spec) = &spec {
-            self.job.adapter = Some(session.add_adapter(spec, None)?);
-        }
+        let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?.clone();
+        let (mut session, spec) = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
         let mut held_out = self.held_out(self.job.adapter)?;
         let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
@@ -197,7 +192,7 @@ impl Training {
         Ok(summary)
     }
 
-    fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
+    pub(crate) fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
         let trains = adapter.map_or(Trains::All, Trains::Adapter);
         let mut plan = learning::plan(self.run.config(), how, trains, self.rows.len());
         if self.held_out.is_empty() {

@@ -190,6 +190,19 @@ impl Adapter {
 }
 
 impl Adapted {
+    /// Whether a graph keeps the layer's operand as it is.
+    pub(crate) fn keeps_operand(&self) -> bool {
+        self.low_rank.as_ref().is_some_and(|it| it.dropout <= 0.0)
+    }
+
+    /// Floats per token that a graph keeps beside the operand: what was dropped and its mask, and
+    /// both products whose share DoRA learns.
+    pub(crate) fn keeps(&self, input: usize, output: usize) -> usize {
+        let Some(low_rank) = &self.low_rank else { return 0 };
+        let dropped = if low_rank.dropout > 0.0 { 2 * input } else { 0 };
+        dropped + if low_rank.dora.is_some() { 2 * output } else { 0 }
+    }
+
     pub(crate) fn bias(&self) -> Option<&Tensor<1>> {
         self.bias.as_ref()
     }

@@ -6,7 +6,13 @@ use burn::tensor::Tensor;
 use fidelio_backend::{BackendError, OpenSpec};
 use serde::de::DeserializeOwned;
 
-use crate::{layers::Head, loader::Loader, parameter::Slot, pass::Pass};
+use crate::{
+    footprint::{Kept, Learns},
+    layers::Head,
+    loader::Loader,
+    parameter::Slot,
+    pass::Pass,
+};
 
 /// `model_type` of every architecture that runs.
 pub const MODEL_TYPES: &[&str] = &["llama", "mistral"];
@@ -23,6 +29,12 @@ pub(crate) trait Decoder: Send {
     fn forward(&self, ids: &[u32], pass: &mut Pass<'_>) -> Tensor<2> {
         (0..self.sizes().layers).fold(self.embed(ids), |x, layer| self.block(layer, x, pass))
     }
+
+    /// What a graph keeps of a block; `tracked`: whether its operand has gradients.
+    fn kept(&self, layer: usize, tracked: bool, learns: &Learns<'_>) -> Kept;
+
+    /// Floats per token that the widest part of a block works with on the way back.
+    fn working(&self, learns: &Learns<'_>) -> usize;
 
     /// The last norm and the output projection.
     fn head(&self) -> Head<'_>;
@@ -45,6 +57,7 @@ pub(crate) trait Decoder: Send {
 pub(crate) struct Sizes {
     pub(crate) context: usize,
     pub(crate) layers: usize,
+    pub(crate) hidden: usize,
     pub(crate) key_value_heads: usize,
     pub(crate) head_dim: usize,
     pub(crate) window: Option<u32>,

@@ -23,6 +23,7 @@ mod adapter;
 mod arch;
 mod backend;
 mod cache;
+mod footprint;
 mod layers;
 mod loader;
 mod noise;

@@ -82,6 +82,12 @@ impl Optimizer {
         }
     }
 
+    /// Floats that it keeps of a parameter of this name and shape.
+    pub(crate) fn keeps(&self, name: &str, shape: [usize; 2]) -> usize {
+        let keeps = self.rule.keeps(name, shape);
+        keeps.tensors.iter().map(|(_, [rows, cols])| rows * cols).sum()
+    }
+
     /// All that [`Self::restore`] needs.
     pub(crate) fn state(&self) -> State {
         let mut state = State { updates: self.updates, ..State::default() };

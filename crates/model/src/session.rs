@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, Tensor};
 use fidelio_backend::{
-    AdapterId, AdapterSpec, Answer, Answers, Ask, BackendError, Batch, Capacity, Learn, LearnSpec,
-    Logits, OpenSpec, Parent, RowId, RowStep, RowTo, Score, Scores, Session, Shape, Want, Wanted,
-    Weights,
+    AdapterId, AdapterSpec, Answer, Answers, Ask, BackendError, Batch, Capacity, Footprint, Learn,
+    LearnSpec, Logits, OpenSpec, Parent, RowId, RowStep, RowTo, Score, Scores, Session, Shape,
+    Want, Wanted, Weights,
 };
 use fidelio_ops::{Asked, Top};
 
@@ -364,6 +364,15 @@ impl Session for BurnSession {
     fn learn(&mut self, spec: &LearnSpec) -> Result<&mut dyn Learn, BackendError> {
         self.begin(spec)?;
         Ok(self)
+    }
+
+    fn footprint(
+        &mut self,
+        spec: &LearnSpec,
+        batch: &Batch,
+        micro_batches: usize,
+    ) -> Result<Option<Footprint>, BackendError> {
+        self.reckon(spec, batch, micro_batches).map(Some)
     }
 
     fn learning(&mut self) -> Option<&mut dyn Learn> {

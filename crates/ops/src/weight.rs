@@ -66,6 +66,31 @@ impl Weight {
         }
     }
 
+    /// Outputs and inputs.
+    pub fn dims(&self) -> [usize; 2] {
+        match self {
+            Self::Stored { matrix, .. } => [matrix.rows, matrix.cols],
+            Self::Dense(w) => w.dims(),
+        }
+    }
+
+    /// The memory that it takes.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Stored { bytes, .. } => bytes.dims()[0],
+            Self::Dense(w) => w.shape().num_elements() * size_of::<f32>(),
+        }
+    }
+
+    /// The logits that [`Self::loss`] has at a time for `n` rows, in bytes.
+    pub fn loss_bytes(&self, n: usize) -> usize {
+        self.loss_rows().min(n) * self.rows() * size_of::<f32>()
+    }
+
+    fn loss_rows(&self) -> usize {
+        (LOSS_FLOATS / self.rows()).max(LOGIT_ROWS)
+    }
+
     /// All of it as floats: `[rows, cols]`.
     pub fn floats(&self) -> Tensor<2> {
         match self {
@@ -109,7 +134,7 @@ impl Weight {
     /// its gradients. Logits exist for some rows at a time.
     pub fn loss(&self, hidden: Tensor<2>, targets: &[Weighed], of_weight: bool) -> Loss {
         let n = hidden.dims()[0];
-        let rows_at_once = (LOSS_FLOATS / self.rows()).max(LOGIT_ROWS);
+        let rows_at_once = self.loss_rows();
         let mut loss = Loss { sum: 0.0, hidden: hidden.clone(), weight: None };
         let mut parts = Vec::new();
         for first in (0..n).step_by(rows_at_once) {

@@ -44,6 +44,7 @@ mod schedule;
 mod soup;
 mod state;
 mod trainer;
+mod workload;
 
 mod digest;
 mod folder;
@@ -62,3 +63,4 @@ pub use plateau::{Plateau, PlateauState, Watch};
 pub use schedule::{Decay, Schedule, warmup_updates};
 pub use state::{Candidate, Totals, TrainState};
 pub use trainer::Trainer;
+pub use workload::Workload;

@@ -237,6 +237,9 @@ fn an_observer_stops_a_run_and_keeps_what_is_done() {
     let predictions = job.predict(&mut Once).unwrap();
     assert!(predictions.stopped);
     assert_eq!(predictions.rows.len(), 1);
+    let whole = job.predict(&mut Silent).unwrap();
+    assert!(predictions.usage.prompt_tokens < whole.usage.prompt_tokens);
+    assert!(predictions.usage.completion_tokens < whole.usage.completion_tokens);
 }
 
 #[test]

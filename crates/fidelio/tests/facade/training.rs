@@ -53,6 +53,41 @@ fn case(test: &str, how: &[&str]) -> Option<Case> {
     Some(Case { run, data, folder })
 }
 
+#[test]
+fn a_run_says_what_it_costs_and_nothing_is_learnt_by_that() {
+    let test = "a_run_says_what_it_costs_and_nothing_is_learnt_by_that";
+    let Some(case) = case(test, &LORA) else { return };
+    let mut training =
+        Training::prepare(&machine(), &case.run, model(&case.run), &case.data, &mut Silent)
+            .unwrap();
+    let cost = training.cost(true).unwrap();
+    let (ledger, time) = (cost.memory.unwrap(), cost.time.unwrap());
+    // r · (inputs + outputs) of 30 layers' q_proj and v_proj, 4 bytes each.
+    assert_eq!(ledger.engine.parameters, 4 * 30 * 4 * (576 + 576 + 576 + 192));
+    assert_eq!(ledger.engine.optimizer, 2 * ledger.engine.parameters);
+    assert_eq!(ledger.file, 0);
+    assert!(ledger.total > ledger.program + ledger.engine.weights);
+    assert_eq!(time.tokens, 12 * time.largest_batch);
+    assert!(time.seconds > time.seconds_per_batch);
+    assert!(training.cost(false).unwrap().time.is_none());
+}
+
+#[test]
+fn the_same_rows_cost_less_block_by_block() {
+    let test = "the_same_rows_cost_less_block_by_block";
+    let blocks = "trainer.enable_gradient_checkpointing=true";
+    let activations = |how: &[&str]| {
+        let case = case(test, how)?;
+        let run = &case.run;
+        let mut training =
+            Training::prepare(&machine(), run, model(run), &case.data, &mut Silent).unwrap();
+        Some(training.cost(false).unwrap().memory.unwrap().engine.activations)
+    };
+    let Some(at_once) = activations(&LORA) else { return };
+    let by_block = activations(&[LORA[0], LORA[1], blocks]).unwrap();
+    assert!(by_block * 5 < at_once, "{by_block} {at_once}");
+}
+
 fn model(run: &RunFile) -> Model {
     Model::find(&machine(), &run.config().base_model, &weights::Silent).unwrap()
 }

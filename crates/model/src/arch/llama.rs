@@ -7,6 +7,7 @@ use fidelio_ops::Weight;
 
 use super::{Decoder, Sizes, config_of};
 use crate::{
+    footprint::{Kept, Learns},
     layers::{Attention, AttentionConfig, GatedMlp, Head, RmsNorm, Rotary, RotaryConfig, refuse},
     loader::Loader,
     parameter::Slot,
@@ -144,6 +145,7 @@ impl Llama {
         let sizes = Sizes {
             context,
             layers: config.num_hidden_layers,
+            hidden,
             key_value_heads: config.key_value_heads(),
             head_dim: config.head_dim(),
             window: config.sliding_window,
@@ -163,6 +165,23 @@ impl Decoder for Llama {
         let x = x + block.self_attn.forward(normed, &self.rotary, pass, layer);
         let normed = block.post_attention_layernorm.forward(x.clone());
         x + block.mlp.forward(normed, pass)
+    }
+
+    fn kept(&self, layer: usize, tracked: bool, learns: &Learns<'_>) -> Kept {
+        let block = &self.layers[layer];
+        let normed = block.input_layernorm.kept(tracked, learns);
+        let attended = block.self_attn.kept(normed.tracked, learns);
+        let tracked = tracked || attended.tracked;
+        let normed_again = block.post_attention_layernorm.kept(tracked, learns);
+        let mixed = block.mlp.kept(normed_again.tracked, learns);
+        Kept {
+            floats: normed.floats + attended.floats + normed_again.floats + mixed.floats,
+            tracked: tracked || mixed.tracked,
+        }
+    }
+
+    fn working(&self, learns: &Learns<'_>) -> usize {
+        self.layers.iter().map(|block| block.mlp.working(learns)).max().unwrap_or(0)
     }
 
     fn head(&self) -> Head<'_> {

@@ -3,7 +3,12 @@
 use burn::tensor::Tensor;
 
 use super::{Linear, Rotary};
-use crate::{loader::Loader, parameter::Slot, pass::Pass};
+use crate::{
+    footprint::{Kept, Learns},
+    loader::Loader,
+    parameter::Slot,
+    pass::Pass,
+};
 
 /// Sizes of an attention layer.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +63,22 @@ impl Attention {
         let scale = 1.0 / (d as f32).sqrt();
         let out = pass.attend(layer, q, k, v, scale); // [t, h, d]
         self.o_proj.forward(out.reshape([t, query_heads * d]), pass)
+    }
+
+    /// Keeps queries, keys, values and its result; no score.
+    pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
+        let AttentionConfig { hidden_size, query_heads, key_value_heads, head_dim, .. } =
+            self.config;
+        let (queries, keys) = (query_heads * head_dim, key_value_heads * head_dim);
+        let asked = [&self.q_proj, &self.k_proj, &self.v_proj].map(|it| it.kept(tracked, learns));
+        let tracked = asked.iter().any(|it| it.tracked);
+        let out = self.o_proj.kept(tracked, learns);
+        let floats = asked.iter().map(|it| it.floats).sum::<usize>()
+            + out.floats
+            + if asked.iter().any(|it| it.operand) { hidden_size } else { 0 }
+            + if tracked { 2 * queries + 2 * keys } else { 0 }
+            + if out.operand && !tracked { queries } else { 0 };
+        Kept { floats, tracked: out.tracked }
     }
 
     pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {

@@ -51,6 +51,11 @@ impl<'a> Head<'a> {
         self.output.token_scores(picked, asked)
     }
 
+    /// Logits that [`Self::loss`] has at a time for so many tokens, in bytes.
+    pub(crate) fn loss_bytes(&self, tokens: usize) -> usize {
+        self.output.loss_bytes(tokens)
+    }
+
     /// The loss at picked tokens, which stand outside of any graph.
     pub(crate) fn loss(&self, picked: Tensor<2>, targets: &[Weighed], of_weight: bool) -> Loss {
         self.output.loss(picked, targets, of_weight)

@@ -4,6 +4,8 @@ use burn::tensor::Tensor;
 use fidelio_ops::Weight;
 
 use crate::{
+    adapter::Adapted,
+    footprint::{KeptByLinear, Learns},
     loader::{Loader, ModuleId},
     parameter::Slot,
     pass::Pass,
@@ -43,6 +45,24 @@ impl Linear {
         match adapted.and_then(|it| it.bias()).or(self.bias.as_ref()) {
             Some(bias) => y + bias.clone().unsqueeze(),
             None => y,
+        }
+    }
+
+    /// Outputs and inputs.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        self.weight.dims()
+    }
+
+    /// What it keeps beside its operand, and whether it keeps that.
+    pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> KeptByLinear {
+        let own = learns.parameter(&format!("{}.weight", self.name));
+        let bias = learns.parameter(&format!("{}.bias", self.name));
+        let adapted = learns.adapted(self.module);
+        let [output, input] = self.weight.dims();
+        KeptByLinear {
+            operand: own || adapted.is_some_and(Adapted::keeps_operand),
+            floats: adapted.map_or(0, |it| it.keeps(input, output)),
+            tracked: tracked || own || bias || adapted.is_some(),
         }
     }
 

@@ -2,7 +2,11 @@
 
 use burn::tensor::Tensor;
 
-use crate::{loader::Loader, parameter::Slot};
+use crate::{
+    footprint::{Kept, Learns},
+    loader::Loader,
+    parameter::Slot,
+};
 
 /// Divides each row by its root mean square and scales its channels.
 pub(crate) struct RmsNorm {
@@ -20,6 +24,12 @@ impl RmsNorm {
     /// `[t, size]` to the same.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         fidelio_ops::rms_norm(x, self.weight.clone(), self.eps)
+    }
+
+    /// Keeps its operand.
+    pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
+        let tracked = tracked || learns.parameter(&self.name);
+        Kept { floats: if tracked { self.weight.dims()[0] } else { 0 }, tracked }
     }
 
     pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {

@@ -1,6 +1,7 @@
 //! Gradient descent on a session's model: gradients that add up, and the steps they become.
 
 mod backward;
+mod footprint;
 mod state;
 mod step;
 
