@@ -2,14 +2,11 @@
 
 use std::{fs, path::Path};
 
-use bytes::Bytes;
-use fidelio_backend::{Encoding, TensorView, Weights};
-use fidelio_kernels::{Format, dequantize};
-use half::{bf16, f16};
+use fidelio_backend::{Encoding, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Checkpoint, Specials, WeightsError, atomic,
+    Checkpoint, Specials, WeightsError, atomic, quantize,
     safetensors::{TensorPlan, save_safetensors},
 };
 
@@ -94,9 +91,8 @@ fn write_tensors(
         })
         .collect();
     save_safetensors(folder, &plans, options.shard_bytes, |plan| {
-        let tensor =
-            weights.get(&plan.name).map_err(|error| unwritable(&plan.name, error.to_string()))?;
-        decode(&plan.name, &tensor, plan.encoding)
+        let tensor = quantize::get(weights, &plan.name)?;
+        quantize::reencode(&plan.name, &tensor, plan.encoding)
     })?;
     Ok(())
 }
@@ -117,64 +113,6 @@ impl FloatType {
             _ => self.encoding(),
         }
     }
-}
-
-/// A tensor's bytes in another encoding.
-fn decode(name: &str, tensor: &TensorView, to: Encoding) -> Result<Bytes, WeightsError> {
-    if tensor.encoding == to {
-        return Ok(tensor.bytes.clone());
-    }
-    let values = floats(name, tensor)?;
-    Ok(match to {
-        Encoding::BF16 => narrow(&values, |v| bf16::from_f32(v).to_le_bytes()),
-        Encoding::F16 => {
-            if let Some(value) = values.iter().find(|v| v.abs() > f32::from(f16::MAX)) {
-                return Err(unwritable(name, format!("{value} is too large for F16")));
-            }
-            narrow(&values, |v| f16::from_f32(v).to_le_bytes())
-        }
-        _ => narrow(&values, f32::to_le_bytes),
-    })
-}
-
-/// A tensor's elements.
-pub(crate) fn floats(name: &str, tensor: &TensorView) -> Result<Vec<f32>, WeightsError> {
-    let format = format(tensor.encoding)
-        .ok_or_else(|| unwritable(name, format!("{:?} has no decoder", tensor.encoding)))?;
-    let mut values = vec![0.0_f32; tensor.shape.iter().product()];
-    dequantize(format, &tensor.bytes, &mut values);
-    Ok(values)
-}
-
-fn unwritable(name: &str, problem: String) -> WeightsError {
-    WeightsError::Unwritable { tensor: name.to_owned(), format: "safetensors", problem }
-}
-
-fn narrow<const N: usize>(values: &[f32], to: impl Fn(f32) -> [u8; N]) -> Bytes {
-    let mut bytes = Vec::with_capacity(values.len() * N);
-    for &value in values {
-        bytes.extend_from_slice(&to(value));
-    }
-    bytes.into()
-}
-
-fn format(encoding: Encoding) -> Option<Format> {
-    Some(match encoding {
-        Encoding::F32 => Format::F32,
-        Encoding::F16 => Format::F16,
-        Encoding::BF16 => Format::BF16,
-        Encoding::Q4_0 => Format::Q4_0,
-        Encoding::Q4_1 => Format::Q4_1,
-        Encoding::Q5_0 => Format::Q5_0,
-        Encoding::Q5_1 => Format::Q5_1,
-        Encoding::Q8_0 => Format::Q8_0,
-        Encoding::Q2_K => Format::Q2_K,
-        Encoding::Q3_K => Format::Q3_K,
-        Encoding::Q4_K => Format::Q4_K,
-        Encoding::Q5_K => Format::Q5_K,
-        Encoding::Q6_K => Format::Q6_K,
-        _ => return None,
-    })
 }
 
 fn write_settings(

@@ -32,6 +32,7 @@ mod merge;
 mod mmap;
 mod overlay;
 pub mod peft;
+mod quantize;
 pub mod safetensors;
 mod source;
 mod tensors;

@@ -141,7 +141,7 @@ fn on_disk(name: &str, adapted: &BTreeSet<&str>, path: &Path) -> Result<String, 
 fn view(tensors: &dyn Weights, name: &str) -> Result<TensorView, WeightsError> {
     tensors.get(name).map_err(|error| WeightsError::Unwritable {
         tensor: name.to_owned(),
-        format: "safetensors",
+        format: "safetensors".into(),
         problem: error.to_string(),
     })
 }
