@@ -6,7 +6,7 @@ use fidelio_backend::{Encoding, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Checkpoint, Specials, WeightsError, atomic, quantize,
+    Checkpoint, Specials, Staged, WeightsError, atomic, quantize,
     safetensors::{TensorPlan, save_safetensors},
 };
 
@@ -35,6 +35,18 @@ impl Default for ExportOptions {
     }
 }
 
+impl ExportOptions {
+    /// What a checkpoint's tensors become.
+    pub fn tensors(&self, checkpoint: &Checkpoint) -> Vec<TensorPlan> {
+        let plan = |(name, encoding, shape): (&str, Encoding, &[usize])| TensorPlan {
+            name: name.to_owned(),
+            encoding: self.float_type.instead_of(encoding),
+            shape: shape.to_vec(),
+        };
+        checkpoint.weights().iter().map(plan).collect()
+    }
+}
+
 /// Writes `checkpoint` into the new folder `to`, its tensors decoded: settings, tokenizer, chat
 /// templates and safetensors. The folder appears whole or not at all.
 ///
@@ -58,21 +70,13 @@ pub fn export_folder_of(
     to: &Path,
     options: &ExportOptions,
 ) -> Result<(), WeightsError> {
-    if to.exists() {
-        return Err(WeightsError::Exists { path: to.to_owned() });
-    }
-    let fail = |source| WeightsError::Write { path: to.to_owned(), source };
-    let parent = atomic::parent(to);
-    fs::create_dir_all(parent).map_err(fail)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".exporting-").tempdir_in(parent).map_err(fail)?;
-    write_tensors(checkpoint, weights, temporary.path(), options)?;
-    write_settings(checkpoint, temporary.path(), options.float_type)?;
-    write_tokenizer(checkpoint, temporary.path())?;
-    fs::rename(temporary.path(), to).map_err(fail)?;
-    let _ = temporary.keep(); // it has another name now; nothing is left to remove
-    readable(to).map_err(fail)?;
-    atomic::sync_folder(parent).map_err(fail)
+    let staged = Staged::beside(to)?;
+    let folder = staged.path();
+    fs::create_dir(folder).map_err(|source| WeightsError::Write { path: to.to_owned(), source })?;
+    write_tensors(checkpoint, weights, folder, options)?;
+    write_settings(checkpoint, folder, options.float_type)?;
+    write_tokenizer(checkpoint, folder)?;
+    staged.keep()
 }
 
 fn write_tensors(
@@ -81,15 +85,7 @@ fn write_tensors(
     folder: &Path,
     options: &ExportOptions,
 ) -> Result<(), WeightsError> {
-    let plans: Vec<TensorPlan> = checkpoint
-        .weights()
-        .iter()
-        .map(|(name, encoding, shape)| TensorPlan {
-            name: name.to_owned(),
-            encoding: options.float_type.instead_of(encoding),
-            shape: shape.to_vec(),
-        })
-        .collect();
+    let plans = options.tensors(checkpoint);
     save_safetensors(folder, &plans, options.shard_bytes, |plan| {
         let tensor = quantize::get(weights, &plan.name)?;
         quantize::reencode(&plan.name, &tensor, plan.encoding)
@@ -189,16 +185,4 @@ fn named_tokens(specials: &Specials) -> Map<String, Value> {
 
 fn write_json(path: &Path, value: &Value) -> Result<(), WeightsError> {
     atomic::write_bytes(path, format!("{value:#}\n").as_bytes())
-}
-
-/// Temporary folders are private; a checkpoint is as readable as any folder.
-#[cfg(unix)]
-fn readable(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn readable(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
 }

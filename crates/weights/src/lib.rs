@@ -18,6 +18,7 @@
 //! ```
 //!
 //! [`peft`] reads and writes adapters, and [`TensorBuffer`] turns what an engine learnt into a file.
+//! [`export_folder`] and [`gguf::GgufPlan`] write whole models for other programs.
 //!
 //! It deliberately runs no model, renders no template and reads no pickles.
 
@@ -41,6 +42,7 @@ mod tokenizer;
 mod atomic;
 mod json;
 
+pub use atomic::Staged;
 pub use buffer::TensorBuffer;
 pub use chat_template::ChatTemplateSource;
 pub use checkpoint::{Checkpoint, Description, FileFormat};

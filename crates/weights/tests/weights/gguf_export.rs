@@ -15,30 +15,7 @@ use crate::{caches::default_model, checkpoints::tiny_llama};
 
 /// A byte-level vocabulary of letters, digits and a few merges.
 fn tokenizer_json() -> Value {
-    let mut vocabulary = serde_json::Map::new();
-    let letters = ('a'..='z').chain('0'..='9').chain(['Ġ']).map(String::from);
-    let specials = ["<pad>", "<s>", "</s>"].map(String::from).into_iter();
-    let merged = ["th", "the", "Ġthe", "12", "er"].map(String::from);
-    for token in specials.chain(letters).chain(merged) {
-        vocabulary.insert(token, json!(vocabulary.len()));
-    }
-    let special = |id: u32, text: &str| {
-        json!({ "id": id, "content": text, "single_word": false, "lstrip": false,
-            "rstrip": false, "normalized": false, "special": true })
-    };
-    let bytes = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true,
-        "use_regex": true });
-    json!({
-        "version": "1.0", "truncation": null, "padding": null, "normalizer": null,
-        "added_tokens": [special(0, "<pad>"), special(1, "<s>"), special(2, "</s>")],
-        "pre_tokenizer": bytes, "post_processor": null, "decoder": bytes,
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false,
-            "ignore_merges": false, "vocab": vocabulary,
-            "merges": ["t h", "th e", "Ġ the", "1 2", "e r"],
-        }
-    })
+    serde_json::from_str(include_str!("fixtures/tiny_tokenizer.json")).unwrap()
 }
 
 /// A checkpoint of random numbers with rows of 256, and of two layers.
