@@ -4,7 +4,7 @@ use fidelio_backend::{AdapterId, Logits, RowStep, RowTo, Session, Shape, Wanted}
 use fidelio_eval::{Drift, DriftMeter};
 use fidelio_generate::Decoding;
 
-use crate::{Error, Flow, Generator};
+use crate::{Error, Event, Flow, Generator, Observer, Stage};
 
 /// Tokens of each greedy continuation that is compared.
 const CONTINUED: usize = 24;
@@ -34,8 +34,24 @@ pub(crate) struct Answer {
 }
 
 /// The answers to all prompts.
-pub(crate) fn answers(generator: &mut Generator) -> Result<Vec<Answer>, Error> {
-    CALIBRATION.iter().map(|prompt| answer(generator, prompt)).collect()
+///
+/// # Errors
+/// [`Error::Stopped`] where the observer wants that, and when the model cannot answer.
+pub(crate) fn answers(
+    generator: &mut Generator,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Answer>, Error> {
+    let total = CALIBRATION.len();
+    let mut answers = Vec::with_capacity(total);
+    for prompt in CALIBRATION {
+        answers.push(answer(generator, prompt)?);
+        let (stage, done) = (Stage::Comparing, answers.len());
+        let event = Event::Progress { stage, done, total, tokens: 0 };
+        if observer.on(&event) == Flow::Stop {
+            return Err(Error::Stopped);
+        }
+    }
+    Ok(answers)
 }
 
 fn answer(generator: &mut Generator, prompt: &str) -> Result<Answer, Error> {

@@ -1,18 +1,18 @@
 //! What was tuned, written for other programs, and proof that the result still answers the same.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, ops::ControlFlow, path::Path};
 
 use fidelio_backend::Weights;
 use fidelio_eval::Drift;
 use fidelio_weights::{
-    ExportOptions, Merged, Progress, Silent, Staged, export_folder_of,
+    ExportOptions, Merged, Progress, Silent, Staged, WeightsError, export_folder_of,
     gguf::{GgufPlan, Quantization, Reason, TensorPlan},
     peft,
 };
 use serde::Serialize;
 
 use crate::{
-    Error, Generator, Machine, Model, RunFile,
+    Error, Event, Flow, Generator, Machine, Model, Observer, RunFile, Stage,
     drift::{answers, drift},
     train::check_same,
 };
@@ -220,14 +220,19 @@ impl ExportPlan<'_> {
     /// place if it drifts no more than `max_mean_kl`; else nothing is left.
     ///
     /// # Errors
-    /// [`Error::Drift`] and [`Error::OtherTokens`]; and when the model cannot be run, an adapter does
-    /// not fit, `to` exists or something cannot be written.
-    pub fn write(&self, to: &Path, max_mean_kl: f64) -> Result<Drift, Error> {
+    /// [`Error::Drift`], [`Error::OtherTokens`] and [`Error::Stopped`]; and when the model cannot be
+    /// run, an adapter does not fit, `to` exists or something cannot be written.
+    pub fn write(
+        &self,
+        to: &Path,
+        max_mean_kl: f64,
+        observer: &mut dyn Observer,
+    ) -> Result<Drift, Error> {
         let staged = Staged::beside(to)?;
         // One after the other: two models need not fit into memory.
-        let expected = answers(&mut self.export.original()?)?;
-        self.write_weights(staged.path())?;
-        let found = answers(&mut self.export.open(&staged.path().to_string_lossy())?)?;
+        let expected = answers(&mut self.export.original()?, observer)?;
+        self.write_weights(staged.path(), observer)?;
+        let found = answers(&mut self.export.open(&staged.path().to_string_lossy())?, observer)?;
         let drift = drift(&expected, &found)?;
         if drift.mean_kl.is_nan() || drift.mean_kl > max_mean_kl {
             return Err(Error::Drift { drift, allowed: max_mean_kl });
@@ -236,15 +241,26 @@ impl ExportPlan<'_> {
         Ok(drift)
     }
 
-    fn write_weights(&self, to: &Path) -> Result<(), Error> {
-        let weights = self.export.weights()?;
-        match &self.form {
-            Form::Folder(options) => {
-                let checkpoint = self.export.model.checkpoint();
-                export_folder_of(checkpoint, weights.as_ref(), to, options)?;
+    fn write_weights(&self, to: &Path, observer: &mut dyn Observer) -> Result<(), Error> {
+        let (weights, checkpoint) = (self.export.weights()?, self.export.model.checkpoint());
+        let (mut done, total) = (0, checkpoint.weights().len());
+        let mut each = || {
+            done += 1;
+            let event = Event::Progress { stage: Stage::Writing, done, total, tokens: 0 };
+            match observer.on(&event) {
+                Flow::Continue => ControlFlow::Continue(()),
+                Flow::Stop => ControlFlow::Break(()),
             }
-            Form::Gguf(file) => file.write(weights.as_ref(), to)?,
-        }
-        Ok(())
+        };
+        let written = match &self.form {
+            Form::Folder(options) => {
+                export_folder_of(checkpoint, weights.as_ref(), to, options, &mut each)
+            }
+            Form::Gguf(file) => file.write(weights.as_ref(), to, &mut each),
+        };
+        written.map_err(|error| match error {
+            WeightsError::Stopped => Error::Stopped,
+            error => error.into(),
+        })
     }
 }

@@ -190,6 +190,9 @@ pub enum WeightsError {
         /// The path.
         path: PathBuf,
     },
+    /// A write that somebody stopped; nothing is left of it.
+    #[error("stopped")]
+    Stopped,
     /// A `base_model` that names nothing we know.
     #[error("`{name}` is no folder, GGUF file, hub id or alias")]
     UnknownModel {

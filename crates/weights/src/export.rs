@@ -1,6 +1,6 @@
 //! Writing a checkpoint as a Hugging Face folder of plain floats.
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
 use fidelio_backend::{Encoding, Weights};
 use serde_json::{Map, Value, json};
@@ -57,23 +57,30 @@ pub fn export_folder(
     to: &Path,
     options: &ExportOptions,
 ) -> Result<(), WeightsError> {
-    export_folder_of(checkpoint, checkpoint.weights(), to, options)
+    export_folder_of(checkpoint, checkpoint.weights(), to, options, &mut unwatched)
 }
 
-/// As [`export_folder`], with the values of `weights` in the place of the checkpoint's own.
+/// Always goes on.
+pub fn unwatched() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// As [`export_folder`], with the values of `weights` in the place of the checkpoint's own. `each` is
+/// asked after every tensor whether to go on.
 ///
 /// # Errors
-/// As there, and when a tensor is missing in `weights`.
+/// As there, when a tensor is missing in `weights`, and [`WeightsError::Stopped`].
 pub fn export_folder_of(
     checkpoint: &Checkpoint,
     weights: &dyn Weights,
     to: &Path,
     options: &ExportOptions,
+    each: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), WeightsError> {
     let staged = Staged::beside(to)?;
     let folder = staged.path();
     fs::create_dir(folder).map_err(|source| WeightsError::Write { path: to.to_owned(), source })?;
-    write_tensors(checkpoint, weights, folder, options)?;
+    write_tensors(checkpoint, weights, folder, options, each)?;
     write_settings(checkpoint, folder, options.float_type)?;
     write_tokenizer(checkpoint, folder)?;
     staged.keep()
@@ -84,13 +91,24 @@ fn write_tensors(
     weights: &dyn Weights,
     folder: &Path,
     options: &ExportOptions,
+    each: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), WeightsError> {
     let plans = options.tensors(checkpoint);
     save_safetensors(folder, &plans, options.shard_bytes, |plan| {
         let tensor = quantize::get(weights, &plan.name)?;
-        quantize::reencode(&plan.name, &tensor, plan.encoding)
+        let bytes = quantize::reencode(&plan.name, &tensor, plan.encoding)?;
+        go_on(each)?;
+        Ok(bytes)
     })?;
     Ok(())
+}
+
+/// An error where somebody wants to stop.
+pub(crate) fn go_on(each: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), WeightsError> {
+    match each() {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(WeightsError::Stopped),
+    }
 }
 
 impl FloatType {

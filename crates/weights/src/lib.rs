@@ -47,7 +47,7 @@ pub use buffer::TensorBuffer;
 pub use chat_template::ChatTemplateSource;
 pub use checkpoint::{Checkpoint, Description, FileFormat};
 pub use error::{Fault, HubFault, WeightsError};
-pub use export::{ExportOptions, FloatType, export_folder, export_folder_of};
+pub use export::{ExportOptions, FloatType, export_folder, export_folder_of, unwatched};
 pub use merge::Merged;
 pub use overlay::Overlay;
 pub use source::{Alias, Origin, Progress, Resolved, Silent, Source, SourceOptions, aliases};

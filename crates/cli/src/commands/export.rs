@@ -1,6 +1,6 @@
 //! `fidelio export`: what was tuned leaves for llama.cpp and transformers.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{
     ValueEnum,
@@ -16,7 +16,11 @@ use fidelio::{
 use crate::{
     args::Global,
     failure::Failure,
-    ui::{Ui, bytes, count, progress::Downloads},
+    interrupt,
+    ui::{
+        Ui, bytes, count,
+        progress::{Downloads, Watch},
+    },
 };
 
 /// Arguments.
@@ -73,12 +77,26 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let plan = export.plan(target)?;
     tell(&plan, ui);
     let allowed = args.max_mean_kl.unwrap_or(target.max_mean_kl());
-    let drift = plan.write(&args.output, allowed)?;
+    let drift = watched(&plan, &args.output, allowed, ui)?;
     ui.note(format!("the model is in {}", args.output.display()));
     let answer = serde_json::json!({
         "path": args.output, "tensors": plan.groups(), "notes": plan.notes(), "drift": drift,
     });
     ui.result(&answer, || said(&drift))
+}
+
+/// Writes, showing how far it is; Ctrl-C ends it and leaves nothing.
+pub(super) fn watched(
+    plan: &ExportPlan<'_>,
+    to: &Path,
+    allowed: f64,
+    ui: &Ui,
+) -> Result<Drift, Failure> {
+    interrupt::listen();
+    let mut watch = Watch::new(ui);
+    let drift = plan.write(to, allowed, &mut watch)?;
+    watch.finish();
+    Ok(drift)
 }
 
 impl Args {

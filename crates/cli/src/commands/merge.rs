@@ -55,7 +55,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let target = Target::Folder(ExportOptions { float_type, ..ExportOptions::default() });
     let to = &args.output_directory;
     let allowed = args.max_mean_kl.unwrap_or(target.max_mean_kl());
-    let drift = export.plan(target)?.write(to, allowed)?;
+    let drift = export::watched(&export.plan(target)?, to, allowed, ui)?;
     ui.note(format!("the merged model is in {}", to.display()));
     let answer = serde_json::json!({ "folder": to, "drift": drift });
     ui.result(&answer, || export::said(&drift))

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use fidelio::{
-    Error, Export, Generator, Machine, RunFile, Target,
+    Error, Event, Export, Flow, Generator, Machine, Observer, RunFile, Stage, Target,
     backend::{Logits, RowStep, RowTo, Shape, Wanted},
     eval::Drift,
     weights::{
         Checkpoint, ExportOptions, FloatType, Silent, WeightsError, export_folder,
-        gguf::Quantization,
+        gguf::{GgufPlan, Quantization},
+        unwatched,
     },
 };
 
@@ -52,7 +53,7 @@ impl Tiny {
     fn write(&self, target: Target, name: &str, allowed: f64) -> Result<Drift, Error> {
         let machine = machine();
         let export = self.export(&machine);
-        export.plan(target)?.write(&self.kept.path().join(name), allowed)
+        export.plan(target)?.write(&self.kept.path().join(name), allowed, &mut fidelio::Silent)
     }
 }
 
@@ -92,6 +93,30 @@ fn what_drifts_too_far_is_not_there() {
     let error = tiny.write(Target::Gguf(Quantization::Q4_0), "small.gguf", 1e-9).unwrap_err();
     assert!(matches!(error, Error::Drift { allowed, .. } if allowed < 1e-8), "{error}");
     assert_eq!(tiny.beside(), 0);
+}
+
+/// Stops as soon as tensors are written.
+struct Impatient;
+
+impl Observer for Impatient {
+    fn on(&mut self, event: &Event) -> Flow {
+        match event {
+            Event::Progress { stage: Stage::Writing, done: 2, .. } => Flow::Stop,
+            _ => Flow::Continue,
+        }
+    }
+}
+
+#[test]
+fn what_is_stopped_is_not_there() {
+    let (tiny, machine) = (Tiny::new("llama"), machine());
+    let export = tiny.export(&machine);
+    for target in [FOLDER, FLOATS] {
+        let to = tiny.kept.path().join("stopped");
+        let error = export.plan(target).unwrap().write(&to, 1.0, &mut Impatient).unwrap_err();
+        assert!(matches!(error, Error::Stopped), "{error}");
+        assert_eq!(tiny.beside(), 0);
+    }
 }
 
 #[test]
@@ -147,7 +172,8 @@ fn adapters_are_merged_before_they_leave() {
         let export = Export::of_adapter(&machine, &run, &Silent).unwrap();
         for (target, name) in [(FOLDER, adapter.to_owned()), (FLOATS, format!("{adapter}.gguf"))] {
             let to = tiny.kept.path().join(name);
-            let drift = export.plan(target).unwrap().write(&to, 1e-6).unwrap();
+            let drift =
+                export.plan(target).unwrap().write(&to, 1e-6, &mut fidelio::Silent).unwrap();
             assert!(drift.largest_logit_difference < 1e-3, "{adapter} {drift:?}");
         }
         // The adapter is no small thing: without it the answers are others.
@@ -189,8 +215,8 @@ fn the_default_model_keeps_tokens_and_logits() {
     let options = ExportOptions { float_type: FloatType::F16, ..ExportOptions::default() };
     export_folder(&Checkpoint::open(&path).unwrap(), &folder, &options).unwrap();
     let from = Checkpoint::open(&folder).unwrap();
-    let plan = fidelio::weights::gguf::GgufPlan::new(&from, "halves", Quantization::F16).unwrap();
-    plan.write(from.weights(), &file).unwrap();
+    let plan = GgufPlan::new(&from, "halves", Quantization::F16).unwrap();
+    plan.write(from.weights(), &file, &mut unwatched).unwrap();
     let [one, two] = [&path, &file]
         .map(|model| Generator::open(&machine, model.to_str().unwrap(), "flex", &Silent).unwrap());
     let prompt =

@@ -1,6 +1,6 @@
 //! A whole model as one GGUF file that llama.cpp runs.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{collections::BTreeSet, ops::ControlFlow, path::Path};
 
 use fidelio_backend::{Encoding, Weights};
 
@@ -11,7 +11,9 @@ use super::{
     writer::{GgufWriter, MetadataValue as M},
 };
 use crate::{
-    Checkpoint, WeightsError, quantize,
+    Checkpoint, WeightsError,
+    export::go_on,
+    quantize,
     tensors::{RowOrder, TensorPlan},
     tokenizer,
 };
@@ -78,11 +80,17 @@ impl GgufPlan {
     }
 
     /// Writes the file, one tensor after the other, with the values of `weights`; it appears whole
-    /// or not at all.
+    /// or not at all. `each` is asked after every tensor whether to go on.
     ///
     /// # Errors
-    /// When a tensor cannot be had, is not what the checkpoint says, or cannot be written.
-    pub fn write(&self, weights: &dyn Weights, path: &Path) -> Result<(), WeightsError> {
+    /// When a tensor cannot be had, is not what the checkpoint says, or cannot be written; and
+    /// [`WeightsError::Stopped`].
+    pub fn write(
+        &self,
+        weights: &dyn Weights,
+        path: &Path,
+        each: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<(), WeightsError> {
         let plans: Vec<TensorPlan> = self.tensors.iter().map(|t| t.plan.clone()).collect();
         let mut tensors = self.tensors.iter();
         self.writer.write_with(path, &plans, |plan| {
@@ -95,6 +103,7 @@ impl GgufPlan {
                 return Err(plan.unwritable("GGUF", problem));
             }
             let bytes = quantize::reencode(&planned.name, &tensor, plan.encoding)?;
+            go_on(each)?;
             Ok(planned.rows.arrange(bytes, plan.shape[0]))
         })
     }
@@ -122,6 +131,14 @@ fn tensors(
         planned.push(PlannedTensor { name: name.to_owned(), plan, reason, rows });
         Ok(())
     };
+    if let Some(&rows) = shape(checkpoint, EMBED_TOKENS).first()
+        && rows != settings.vocab_size
+    {
+        let size = settings.vocab_size;
+        return Err(unexportable(format!(
+            "`vocab_size` is {size}, and there are {rows} embeddings"
+        )));
+    }
     let tied = settings.tie_word_embeddings;
     let embeddings = if tied { Role::Output } else { Role::Matrix };
     plan(EMBED_TOKENS, embeddings, RowOrder::AsNamed)?;

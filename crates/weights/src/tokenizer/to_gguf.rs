@@ -4,34 +4,23 @@
 //! know. Each is tried: the keys are read back, and what they make must give the same ids over the
 //! probe texts and the whole vocabulary. What none gives exactly is refused.
 
-use std::{collections::BTreeMap, path::Path};
+mod description;
+
+use std::path::Path;
 
 use rayon::prelude::*;
-use serde_json::Value;
 
-use super::{Specials, Tokenizer, broken, byte_level, fingerprint, from_gguf};
+use super::{Specials, Tokenizer, broken, fingerprint, from_gguf, vocabulary::TokenKind};
 use crate::{
     WeightsError,
-    gguf::{Gguf, GgufWriter, MetadataValue as M},
+    gguf::{Gguf, GgufWriter},
 };
+use description::{Description, ENDS};
 
 /// Tokens of the vocabulary that become one text of a comparison.
 const WINDOW: usize = 16;
 /// Special tokens whose surroundings are compared.
 const SPECIALS_COMPARED: usize = 32;
-/// Keys for the tokens that end a text, in the order in which they are read.
-const ENDS: [&str; 3] = ["eos", "eot", "eom"];
-
-/// The numbers of token types.
-mod kind {
-    pub(super) const NORMAL: i32 = 1;
-    pub(super) const UNKNOWN: i32 = 2;
-    pub(super) const CONTROL: i32 = 3;
-    pub(super) const USER_DEFINED: i32 = 4;
-    pub(super) const UNUSED: i32 = 5;
-    pub(super) const BYTE: i32 = 6;
-}
-
 /// Adds the keys of a tokenizer for a model with `rows` embeddings; what differs only around special
 /// tokens is noted.
 ///
@@ -70,151 +59,17 @@ pub(crate) fn describe(
     ))
 }
 
-/// What the file of a tokenizer says.
-struct Description {
-    tokens: Vec<String>,
-    kinds: Vec<i32>,
-    merges: Vec<String>,
-    /// Of SentencePiece: bytes spell what no piece does.
-    byte_fallback: bool,
-    unknown: Option<u32>,
-    added: Vec<String>,
-}
-
-impl Description {
-    fn read(tokenizer: &Tokenizer, rows: usize) -> Result<Self, WeightsError> {
-        let path = tokenizer.path();
-        let fail = |problem: String| broken(path, problem);
-        let text = tokenizer.encoder().to_string(false).map_err(|e| fail(e.to_string()))?;
-        let file: Value = serde_json::from_str(&text).map_err(|e| fail(e.to_string()))?;
-        let model = &file["model"];
-        if model["type"] != "BPE" {
-            let kind = model["type"].as_str().unwrap_or("none");
-            return Err(fail(format!("its kind is `{kind}`; BPE can be written as GGUF")));
-        }
-        let byte_fallback = model["byte_fallback"] == true;
-        let unknown = model["unk_token"].as_str();
-        let mut tokens: BTreeMap<usize, (String, i32)> = BTreeMap::new();
-        for (token, id) in model["vocab"].as_object().into_iter().flatten() {
-            let kind = match token.as_str() {
-                token if unknown == Some(token) => kind::UNKNOWN,
-                token if byte_fallback && is_byte(token) => kind::BYTE,
-                _ => kind::NORMAL,
-            };
-            tokens.insert(id.as_u64().unwrap_or(u64::MAX) as usize, (token.clone(), kind));
-        }
-        let mut added = Vec::new();
-        for token in file["added_tokens"].as_array().into_iter().flatten() {
-            let (Some(id), Some(text)) = (token["id"].as_u64(), token["content"].as_str()) else {
-                continue;
-            };
-            let special = token["special"] == true;
-            let kind = if special { kind::CONTROL } else { kind::USER_DEFINED };
-            let entry = tokens.entry(id as usize).or_insert_with(|| (text.to_owned(), kind));
-            if entry.1 != kind::UNKNOWN {
-                *entry = (text.to_owned(), kind);
-            }
-            added.push(text.to_owned());
-        }
-        if let Some((id, (token, _))) = tokens.last_key_value().filter(|(id, _)| **id >= rows) {
-            let problem = format!("token `{token}` has id {id}; the model has {rows} embeddings");
-            return Err(fail(problem));
-        }
-        let unknown = unknown.and_then(|text| tokenizer.encoder().token_to_id(text));
-        let (tokens, kinds) = (0..rows)
-            .map(|id| tokens.remove(&id).unwrap_or_else(|| (format!("[PAD{id}]"), kind::UNUSED)))
-            .unzip();
-        let merges = merges(model).ok_or_else(|| fail("its merges are no pairs".to_owned()))?;
-        Ok(Self { tokens, kinds, merges, byte_fallback, unknown, added })
-    }
-
-    /// The ways in which the keys may be written, each by its name.
-    fn candidates(&self, specials: &Specials) -> Vec<(String, GgufWriter)> {
-        let names: &[&str] = if self.byte_fallback { &PREFIXES } else { &byte_level::NAMES };
-        let keys = |name: &&str| self.put(GgufWriter::new(), name, specials);
-        names.iter().map(|name| ((*name).to_owned(), keys(name))).collect()
-    }
-
-    fn put(&self, writer: GgufWriter, name: &str, specials: &Specials) -> GgufWriter {
-        let texts: Vec<&str> = self.tokens.iter().map(String::as_str).collect();
-        let mut writer = writer
-            .metadata("tokenizer.ggml.tokens", &M::Texts(&texts))
-            .metadata("tokenizer.ggml.token_type", &M::I32s(&self.kinds));
-        if self.byte_fallback {
-            writer = writer
-                .metadata("tokenizer.ggml.model", &M::Text("llama"))
-                .metadata("tokenizer.ggml.pre", &M::Text("default"))
-                .metadata("tokenizer.ggml.scores", &M::F32s(&self.scores()))
-                .metadata("tokenizer.ggml.add_space_prefix", &M::Bool(name == PREFIXES[0]));
-        } else {
-            let merges: Vec<&str> = self.merges.iter().map(String::as_str).collect();
-            writer = writer
-                .metadata("tokenizer.ggml.model", &M::Text("gpt2"))
-                .metadata("tokenizer.ggml.pre", &M::Text(name))
-                .metadata("tokenizer.ggml.merges", &M::Texts(&merges));
-        }
-        let one = |special: &Option<super::Special>| special.as_ref().map(|special| special.id);
-        let mut ids = vec![
-            ("bos", one(&specials.bos)),
-            ("padding", one(&specials.pad)),
-            ("unknown", self.unknown.or_else(|| one(&specials.unk))),
-        ];
-        ids.extend(ENDS.into_iter().zip(&specials.eos).map(|(key, eos)| (key, Some(eos.id))));
-        for (role, id) in ids {
-            if let Some(id) = id {
-                writer = writer.metadata(&format!("tokenizer.ggml.{role}_token_id"), &M::U32(id));
-            }
-        }
-        writer
-            .metadata("tokenizer.ggml.add_bos_token", &M::Bool(specials.add_bos))
-            .metadata("tokenizer.ggml.add_eos_token", &M::Bool(specials.add_eos))
-    }
-
-    /// SentencePiece joins the pair whose whole has the best score; merges are in the order of
-    /// those, so that a token's score is the place of the first merge that makes it. What no
-    /// merge makes comes last.
-    fn scores(&self) -> Vec<f32> {
-        let mut places: BTreeMap<String, usize> = BTreeMap::new();
-        for (place, merge) in self.merges.iter().enumerate() {
-            places.entry(merge.replacen(' ', "", 1)).or_insert(place);
-        }
-        let last = self.merges.len();
-        self.tokens
-            .iter()
-            .zip(&self.kinds)
-            .map(|(token, kind)| match *kind {
-                kind::NORMAL => -(places.get(token).copied().unwrap_or(last) as f32),
-                _ => 0.0,
-            })
-            .collect()
-    }
-}
-
-/// Whether a text gets a space in front.
-const PREFIXES: [&str; 2] = ["with a space prefix", "without a space prefix"];
-
-fn is_byte(token: &str) -> bool {
-    let digits = token.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
-    digits.is_some_and(|digits| digits.len() == 2 && u8::from_str_radix(digits, 16).is_ok())
-}
-
-/// Pairs, written as two texts or as one with a space between.
-fn merges(model: &Value) -> Option<Vec<String>> {
-    let merge = |merge: &Value| match merge {
-        Value::String(pair) => Some(pair.clone()),
-        pair => Some(format!("{} {}", pair[0].as_str()?, pair[1].as_str()?)),
-    };
-    model["merges"].as_array()?.iter().map(merge).collect()
-}
-
 fn reread(keys: &GgufWriter, path: &Path) -> Result<Tokenizer, WeightsError> {
     from_gguf(Gguf::parse(&keys.to_bytes()?.into(), path)?.metadata(), path)
 }
 
 /// The probe texts, and every token of the vocabulary among its neighbours.
 fn corpus(tokenizer: &Tokenizer, file: &Description) -> Vec<String> {
-    let normal: Vec<u32> =
-        (0..).zip(&file.kinds).filter(|(_, k)| **k == kind::NORMAL).map(|(id, _)| id).collect();
+    let normal: Vec<u32> = (0..)
+        .zip(&file.kinds)
+        .filter(|(_, k)| **k == TokenKind::Normal)
+        .map(|(id, _)| id)
+        .collect();
     let windows = normal.chunks(WINDOW);
     let texts = windows.filter_map(|ids| tokenizer.encoder().decode(ids, true).ok());
     fingerprint::PROBES.iter().map(|probe| (*probe).to_owned()).chain(texts).collect()

@@ -1,6 +1,6 @@
 //! Checkpoints of folders as GGUF files, and back.
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
 use fidelio_backend::{Encoding, TensorView, Weights};
 use fidelio_kernels::{Format, dequantize};
@@ -8,6 +8,7 @@ use fidelio_weights::{
     Checkpoint, ExportOptions, FloatType, WeightsError, export_folder,
     gguf::{Gguf, GgufPlan, Quantization, Reason},
     safetensors::{TensorPlan, save_safetensors},
+    unwatched,
 };
 use serde_json::{Value, json};
 
@@ -110,7 +111,7 @@ fn exported(from: &Checkpoint, quantization: Quantization) -> (tempfile::TempDir
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.gguf");
     let plan = GgufPlan::new(from, "tiny", quantization).unwrap();
-    plan.write(from.weights(), &path).unwrap();
+    plan.write(from.weights(), &path, &mut unwatched).unwrap();
     let opened = Checkpoint::open(&path).unwrap();
     (folder, opened)
 }
@@ -230,7 +231,11 @@ fn what_llama_cpp_would_do_otherwise_is_refused() {
     refused(|c, _| c["num_hidden_layers"] = json!(1), "`model.layers.1.input_layernorm.weight`");
     refused(|c, _| c["num_attention_heads"] = json!(0), "`num_attention_heads` is 0");
     refused(|c, _| c["num_attention_heads"] = json!(5), "does not fit config.json");
-    refused(|c, _| c["vocab_size"] = json!(20), "has id 44; the model has 20 embeddings");
+    refused(|c, _| c["vocab_size"] = json!(20), "`vocab_size` is 20, and there are 64 embeddings");
+    refused(
+        |_, t| t["model"]["vocab"]["far"] = json!(70),
+        "has id 70; the model has 64 embeddings",
+    );
     refused(
         |_, t| t["model"] = json!({ "type": "WordLevel", "vocab": {}, "unk_token": "" }),
         "Word",
@@ -293,10 +298,26 @@ fn a_failed_export_leaves_nothing() {
     let (_kept, from) = checkpoint(&config(), &tokenizer_json());
     let folder = tempfile::tempdir().unwrap();
     let plan = GgufPlan::new(&from, "tiny", Quantization::Q8_0).unwrap();
-    let error = plan.write(&Broken(&from), &folder.path().join("model.gguf")).unwrap_err();
+    let error =
+        plan.write(&Broken(&from), &folder.path().join("model.gguf"), &mut unwatched).unwrap_err();
     assert!(
         matches!(error, WeightsError::ReadTensor { ref tensor, .. } if tensor == "lm_head.weight")
     );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_stopped_export_leaves_nothing() {
+    let (_kept, from) = checkpoint(&config(), &tokenizer_json());
+    let folder = tempfile::tempdir().unwrap();
+    let plan = GgufPlan::new(&from, "tiny", Quantization::Q8_0).unwrap();
+    let mut left = 3;
+    let mut each = || {
+        left -= 1;
+        if left > 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    };
+    let error = plan.write(from.weights(), &folder.path().join("model.gguf"), &mut each);
+    assert!(matches!(error, Err(WeightsError::Stopped)), "{error:?}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 

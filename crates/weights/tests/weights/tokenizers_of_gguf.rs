@@ -5,6 +5,7 @@ use std::path::Path;
 use fidelio_weights::{
     Checkpoint, Tokenizer, WeightsError,
     gguf::{Gguf, GgufPlan, GgufWriter, MetadataValue as M, Quantization},
+    unwatched,
 };
 use serde_json::{Value, json};
 
@@ -72,7 +73,7 @@ fn written_again(tokenizer: &Value, named: &Value, rows: usize) -> Tokenizer {
     let (folder, from) = gguf_export::checkpoint_with(&config, tokenizer, named);
     let path = folder.path().join("model.gguf");
     let plan = GgufPlan::new(&from, "tiny", Quantization::F32).unwrap();
-    plan.write(from.weights(), &path).unwrap();
+    plan.write(from.weights(), &path, &mut unwatched).unwrap();
     Tokenizer::from_gguf(&Gguf::open(&path).unwrap()).unwrap()
 }
 
