@@ -11,8 +11,8 @@ pub(crate) use run::{
 };
 
 use crate::commands::{
-    backends, chat, check, completions, datasets, doctor, evaluate, experiment, generate, init,
-    merge, models, plan, predict, render_config, schema, train,
+    backends, chat, check, completions, datasets, doctor, evaluate, experiment, export, generate,
+    init, merge, models, plan, predict, render_config, schema, train,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -61,6 +61,9 @@ pub(crate) enum Command {
     Chat(chat::Args),
     /// Work a training run's adapter into its model, and measure what that changes.
     Merge(merge::Args),
+    /// Write a model for llama.cpp or transformers, and measure what that changes.
+    #[command(alias = "export-model", alias = "export_model")]
+    Export(export::Args),
     /// List the models that have a short name, and which of them are here.
     Models(models::Args),
     /// List, describe or write out data sets.

@@ -8,6 +8,7 @@ pub(crate) mod datasets;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod experiment;
+pub(crate) mod export;
 pub(crate) mod generate;
 pub(crate) mod init;
 pub(crate) mod merge;
@@ -46,6 +47,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
         Command::Merge(args) => merge::run(&args, &global, ui),
+        Command::Export(args) => export::run(&args, &global, ui),
         Command::Models(args) => models::run(&args, &global, ui),
         Command::Datasets(args) => datasets::run(&args, ui),
         Command::Backends(args) => backends::run(&args, &global, ui),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io, path::PathBuf};
 
-use fidelio::{Error, generate::GenerateError};
+use fidelio::{Error, generate::GenerateError, weights::WeightsError};
 
 /// The work failed.
 pub(crate) const FAILED: u8 = 1;
@@ -48,7 +48,9 @@ impl Failure {
                 | Error::Backend(_)
                 | Error::Write { .. }
                 | Error::Stopped
-                | Error::Drift { .. } => FAILED,
+                | Error::Drift { .. }
+                | Error::OtherTokens { .. }
+                | Error::Weights(WeightsError::Write { .. }) => FAILED,
                 _ => IMPOSSIBLE,
             },
             Self::Usage { .. } | Self::Read { .. } | Self::Write { .. } => IMPOSSIBLE,

@@ -18,14 +18,13 @@ const FLAGS: [(&str, &str); 7] = [
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 11] = [
+const LATER: [(&str, &str); 10] = [
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
     ("serve", "it comes with serving"),
     ("embed", "it comes with retrieval"),
     ("index", "it comes with retrieval"),
-    ("export", "until then `fidelio merge` writes a folder of safetensors"),
-    ("verify", "it comes with exporting"),
+    ("verify", "until then `fidelio merge` and `export` measure what they write"),
     ("compare", "it comes with comparisons of runs"),
     ("advise", "it comes with comparisons of runs"),
     ("visualize", "it comes with comparisons of runs"),
@@ -77,14 +76,8 @@ pub(crate) fn answer(error: &clap::Error) -> ExitCode {
 
 fn later(command: &str) -> Option<String> {
     let spelt = command.replace('_', "-");
-    let known = |name: &str| LATER.iter().find(|(later, _)| *later == name);
-    if let Some((name, why)) = known(&spelt) {
-        return Some(format!("error: `fidelio {name}` is not built yet: {why}"));
-    }
-    // Ludwig's `export_model`, `export_mlflow`.
-    let (first, _) = spelt.split_once('-')?;
-    let (name, why) = known(first)?;
-    Some(format!("error: `fidelio {name}`, for Ludwig's `{command}`, is not built yet: {why}"))
+    let (name, why) = LATER.iter().find(|(later, _)| *later == spelt)?;
+    Some(format!("error: `fidelio {name}` is not built yet: {why}"))
 }
 
 #[cfg(test)]
@@ -107,7 +100,6 @@ mod tests {
     #[test]
     fn commands_that_come_later_say_with_what() {
         assert!(later("hyperopt").is_some_and(|text| text.contains("fine-tuning")));
-        assert!(later("export_model").is_some_and(|text| text.contains("`export_model`")));
         assert!(later("trian").is_none());
     }
 }

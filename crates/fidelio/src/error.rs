@@ -119,13 +119,19 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
-    /// A merged model that answers otherwise than the adapter beside its base.
-    #[error("the merged model drifts: mean KL {:.2e}, allowed {allowed:.2e}", .drift.mean_kl)]
+    /// A written model that answers otherwise than its original.
+    #[error("the written model drifts: mean KL {:.2e}, allowed {allowed:.2e}", .drift.mean_kl)]
     Drift {
         /// By how much.
         drift: fidelio_eval::Drift,
         /// The most that is allowed.
         allowed: f64,
+    },
+    /// A written model whose tokenizer or chat template does otherwise than its original's.
+    #[error("the written model makes other tokens of the prompt `{prompt}`")]
+    OtherTokens {
+        /// The prompt.
+        prompt: String,
     },
     /// A run or run file without an adapter to merge.
     #[error("there is no adapter to merge")]
@@ -161,9 +167,12 @@ impl Error {
             Self::Generate(error) => error.hint(),
             Self::Train(error) => error.hint(),
             Self::Drift { .. } => {
-                Some("merge to `f32`, or allow more with `--max-mean-kl`; nothing was kept".into())
+                Some("choose a type of more bits, or allow more with `--max-mean-kl`; nothing was kept".into())
             }
-            Self::NoAdapter => Some("name a training run with `-m RUN`".into()),
+            Self::OtherTokens { .. } => Some("nothing was kept".into()),
+            Self::NoAdapter => {
+                Some("name a run that learnt an adapter with `-m RUN`; `fidelio export` writes others".into())
+            }
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())
             }

@@ -12,6 +12,10 @@ pub enum Stage {
     Generating,
     /// Expected answers are scored for loss and perplexity.
     Losses,
+    /// Tensors are written.
+    Writing,
+    /// A model answers the prompts on which models are compared.
+    Comparing,
 }
 
 impl Stage {
@@ -22,6 +26,17 @@ impl Stage {
             Self::Scoring => "scoring labels",
             Self::Generating => "generating",
             Self::Losses => "scoring answers",
+            Self::Writing => "writing",
+            Self::Comparing => "comparing",
+        }
+    }
+
+    /// What is counted.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Rendering | Self::Scoring | Self::Generating | Self::Losses => "rows",
+            Self::Writing => "tensors",
+            Self::Comparing => "prompts",
         }
     }
 }
@@ -30,13 +45,13 @@ impl Stage {
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
-    /// So many of a stage's rows are done, and so many tokens went through the model for them.
+    /// So much of a stage is done, and so many tokens went through the model for it.
     Progress {
         /// What is being done.
         stage: Stage,
-        /// Rows done.
+        /// Rows, or what the stage counts, that are done.
         done: usize,
-        /// Rows in all.
+        /// Of these, all.
         total: usize,
         /// Tokens computed so far.
         tokens: u64,

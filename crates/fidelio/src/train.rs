@@ -12,7 +12,9 @@ use fidelio_trainer::{
     Checkpoints, Ended, Evaluate, Example, HeldOut, MetricsFile, Observer as Watcher, Summary,
     TrainError, TrainPlan, Trainer,
 };
-use fidelio_weights::{ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft};
+use fidelio_weights::{
+    ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft, unwatched,
+};
 use serde::Serialize;
 
 use crate::{
@@ -236,7 +238,7 @@ impl Training {
         let weights = Overlay::new(checkpoint.weights().clone(), learnt)?;
         let options = ExportOptions { float_type: FloatType::F32, ..ExportOptions::default() };
         remove(into)?;
-        export_folder_of(checkpoint, &weights, into, &options)?;
+        export_folder_of(checkpoint, &weights, into, &options, &mut unwatched)?;
         Ok(())
     }
 }

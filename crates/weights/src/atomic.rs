@@ -1,9 +1,9 @@
-//! Files that appear whole or not at all.
+//! Files and folders that appear whole or not at all.
 
 use std::{
     fs::{self, File},
     io::{BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use crate::WeightsError;
@@ -33,6 +33,51 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), WeightsError>
     write(path, |out| {
         out.write_all(bytes).map_err(|source| WeightsError::Write { path: path.to_owned(), source })
     })
+}
+
+/// A file or folder that is made beside its final place, and taken away again unless it is kept.
+#[derive(Debug)]
+pub struct Staged {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    to: PathBuf,
+}
+
+impl Staged {
+    /// A place for what shall become `to`.
+    ///
+    /// # Errors
+    /// When `to` exists, or its folder cannot be written to.
+    pub fn beside(to: &Path) -> Result<Self, WeightsError> {
+        let fail = |source| WeightsError::Write { path: to.to_owned(), source };
+        refuse_existing(to)?;
+        fs::create_dir_all(parent(to)).map_err(fail)?;
+        let folder =
+            tempfile::Builder::new().prefix(".writing-").tempdir_in(parent(to)).map_err(fail)?;
+        let name = to.file_name().ok_or_else(|| fail(std::io::ErrorKind::InvalidInput.into()))?;
+        Ok(Self { path: folder.path().join(name), folder, to: to.to_owned() })
+    }
+
+    /// Where it is made; nothing is there yet. Its name is that of the final place.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives it its place.
+    ///
+    /// # Errors
+    /// When something has come to stand there, or it cannot be moved.
+    pub fn keep(self) -> Result<(), WeightsError> {
+        let fail = |source| WeightsError::Write { path: self.to.clone(), source };
+        refuse_existing(&self.to)?;
+        fs::rename(&self.path, &self.to).map_err(fail)?;
+        self.folder.close().map_err(fail)?;
+        sync_folder(parent(&self.to)).map_err(fail)
+    }
+}
+
+fn refuse_existing(path: &Path) -> Result<(), WeightsError> {
+    if path.exists() { Err(WeightsError::Exists { path: path.to_owned() }) } else { Ok(()) }
 }
 
 /// Makes a rename in `folder` survive a power cut.

@@ -141,6 +141,11 @@ impl Checkpoint {
         self.generation_config.as_ref()
     }
 
+    /// A GGUF file's key-value pairs.
+    pub(crate) fn metadata(&self) -> Option<&Metadata> {
+        self.metadata.as_ref()
+    }
+
     /// The tensors, under Hugging Face's names and in its row order.
     pub fn weights(&self) -> &Tensors {
         &self.tensors

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, io, path::PathBuf};
 
+use fidelio_backend::BackendError;
+
 /// A checkpoint, tokenizer or model source that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -149,15 +151,38 @@ pub enum WeightsError {
         /// The token or id.
         token: String,
     },
+    /// A tensor of the model that is being written, which cannot be had.
+    #[error("tensor `{tensor}` cannot be written")]
+    ReadTensor {
+        /// The tensor.
+        tensor: String,
+        /// Why.
+        #[source]
+        source: BackendError,
+    },
     /// A tensor that cannot be written in the format asked for.
     #[error("tensor `{tensor}` cannot be written as {format}: {problem}")]
     Unwritable {
         /// The tensor.
         tensor: String,
+        /// The format, or the encoding in it.
+        format: String,
+        /// Why.
+        problem: String,
+    },
+    /// A model that a format cannot hold as it is.
+    #[error("the model cannot be written as {format}: {problem}")]
+    Unexportable {
         /// The format.
         format: &'static str,
         /// Why.
         problem: String,
+    },
+    /// A kind of quantised file that is not known.
+    #[error("`{name}` is no quantization that can be written")]
+    UnknownQuantization {
+        /// What was written.
+        name: String,
     },
     /// A target folder that already holds something.
     #[error("`{path}` exists already")]
@@ -165,6 +190,9 @@ pub enum WeightsError {
         /// The path.
         path: PathBuf,
     },
+    /// A write that somebody stopped; nothing is left of it.
+    #[error("stopped")]
+    Stopped,
     /// A `base_model` that names nothing we know.
     #[error("`{name}` is no folder, GGUF file, hub id or alias")]
     UnknownModel {
@@ -308,7 +336,11 @@ impl WeightsError {
             Self::NoTokenizer { .. } => {
                 "put the model's `tokenizer.json` beside its weights".into()
             }
-            Self::Exists { .. } => "choose a folder that does not exist yet".into(),
+            Self::Exists { .. } => "choose a name that does not exist yet".into(),
+            Self::UnknownQuantization { .. } => {
+                let known = crate::gguf::Quantization::ALL.map(crate::gguf::Quantization::name);
+                format!("known are {}", known.join(", ")).into()
+            }
             Self::UnknownModel { suggestion: Some(alias), .. } => {
                 format!("did you mean `{alias}`?").into()
             }

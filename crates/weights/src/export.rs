@@ -1,15 +1,12 @@
 //! Writing a checkpoint as a Hugging Face folder of plain floats.
 
-use std::{fs, path::Path};
+use std::{fs, ops::ControlFlow, path::Path};
 
-use bytes::Bytes;
-use fidelio_backend::{Encoding, TensorView, Weights};
-use fidelio_kernels::{Format, dequantize};
-use half::{bf16, f16};
+use fidelio_backend::{Encoding, Weights};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Checkpoint, Specials, WeightsError, atomic,
+    Checkpoint, Specials, Staged, WeightsError, atomic, quantize,
     safetensors::{TensorPlan, save_safetensors},
 };
 
@@ -38,6 +35,18 @@ impl Default for ExportOptions {
     }
 }
 
+impl ExportOptions {
+    /// What a checkpoint's tensors become.
+    pub fn tensors(&self, checkpoint: &Checkpoint) -> Vec<TensorPlan> {
+        let plan = |(name, encoding, shape): (&str, Encoding, &[usize])| TensorPlan {
+            name: name.to_owned(),
+            encoding: self.float_type.instead_of(encoding),
+            shape: shape.to_vec(),
+        };
+        checkpoint.weights().iter().map(plan).collect()
+    }
+}
+
 /// Writes `checkpoint` into the new folder `to`, its tensors decoded: settings, tokenizer, chat
 /// templates and safetensors. The folder appears whole or not at all.
 ///
@@ -48,34 +57,33 @@ pub fn export_folder(
     to: &Path,
     options: &ExportOptions,
 ) -> Result<(), WeightsError> {
-    export_folder_of(checkpoint, checkpoint.weights(), to, options)
+    export_folder_of(checkpoint, checkpoint.weights(), to, options, &mut unwatched)
 }
 
-/// As [`export_folder`], with the values of `weights` in the place of the checkpoint's own.
+/// Always goes on.
+pub fn unwatched() -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+/// As [`export_folder`], with the values of `weights` in the place of the checkpoint's own. `each` is
+/// asked after every tensor whether to go on.
 ///
 /// # Errors
-/// As there, and when a tensor is missing in `weights`.
+/// As there, when a tensor is missing in `weights`, and [`WeightsError::Stopped`].
 pub fn export_folder_of(
     checkpoint: &Checkpoint,
     weights: &dyn Weights,
     to: &Path,
     options: &ExportOptions,
+    each: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), WeightsError> {
-    if to.exists() {
-        return Err(WeightsError::Exists { path: to.to_owned() });
-    }
-    let fail = |source| WeightsError::Write { path: to.to_owned(), source };
-    let parent = atomic::parent(to);
-    fs::create_dir_all(parent).map_err(fail)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".exporting-").tempdir_in(parent).map_err(fail)?;
-    write_tensors(checkpoint, weights, temporary.path(), options)?;
-    write_settings(checkpoint, temporary.path(), options.float_type)?;
-    write_tokenizer(checkpoint, temporary.path())?;
-    fs::rename(temporary.path(), to).map_err(fail)?;
-    let _ = temporary.keep(); // it has another name now; nothing is left to remove
-    readable(to).map_err(fail)?;
-    atomic::sync_folder(parent).map_err(fail)
+    let staged = Staged::beside(to)?;
+    let folder = staged.path();
+    fs::create_dir(folder).map_err(|source| WeightsError::Write { path: to.to_owned(), source })?;
+    write_tensors(checkpoint, weights, folder, options, each)?;
+    write_settings(checkpoint, folder, options.float_type)?;
+    write_tokenizer(checkpoint, folder)?;
+    staged.keep()
 }
 
 fn write_tensors(
@@ -83,22 +91,24 @@ fn write_tensors(
     weights: &dyn Weights,
     folder: &Path,
     options: &ExportOptions,
+    each: &mut dyn FnMut() -> ControlFlow<()>,
 ) -> Result<(), WeightsError> {
-    let plans: Vec<TensorPlan> = checkpoint
-        .weights()
-        .iter()
-        .map(|(name, encoding, shape)| TensorPlan {
-            name: name.to_owned(),
-            encoding: options.float_type.instead_of(encoding),
-            shape: shape.to_vec(),
-        })
-        .collect();
+    let plans = options.tensors(checkpoint);
     save_safetensors(folder, &plans, options.shard_bytes, |plan| {
-        let tensor =
-            weights.get(&plan.name).map_err(|error| unwritable(&plan.name, error.to_string()))?;
-        decode(&plan.name, &tensor, plan.encoding)
+        let tensor = quantize::get(weights, &plan.name)?;
+        let bytes = quantize::reencode(&plan.name, &tensor, plan.encoding)?;
+        go_on(each)?;
+        Ok(bytes)
     })?;
     Ok(())
+}
+
+/// An error where somebody wants to stop.
+pub(crate) fn go_on(each: &mut dyn FnMut() -> ControlFlow<()>) -> Result<(), WeightsError> {
+    match each() {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(()) => Err(WeightsError::Stopped),
+    }
 }
 
 impl FloatType {
@@ -117,64 +127,6 @@ impl FloatType {
             _ => self.encoding(),
         }
     }
-}
-
-/// A tensor's bytes in another encoding.
-fn decode(name: &str, tensor: &TensorView, to: Encoding) -> Result<Bytes, WeightsError> {
-    if tensor.encoding == to {
-        return Ok(tensor.bytes.clone());
-    }
-    let values = floats(name, tensor)?;
-    Ok(match to {
-        Encoding::BF16 => narrow(&values, |v| bf16::from_f32(v).to_le_bytes()),
-        Encoding::F16 => {
-            if let Some(value) = values.iter().find(|v| v.abs() > f32::from(f16::MAX)) {
-                return Err(unwritable(name, format!("{value} is too large for F16")));
-            }
-            narrow(&values, |v| f16::from_f32(v).to_le_bytes())
-        }
-        _ => narrow(&values, f32::to_le_bytes),
-    })
-}
-
-/// A tensor's elements.
-pub(crate) fn floats(name: &str, tensor: &TensorView) -> Result<Vec<f32>, WeightsError> {
-    let format = format(tensor.encoding)
-        .ok_or_else(|| unwritable(name, format!("{:?} has no decoder", tensor.encoding)))?;
-    let mut values = vec![0.0_f32; tensor.shape.iter().product()];
-    dequantize(format, &tensor.bytes, &mut values);
-    Ok(values)
-}
-
-fn unwritable(name: &str, problem: String) -> WeightsError {
-    WeightsError::Unwritable { tensor: name.to_owned(), format: "safetensors", problem }
-}
-
-fn narrow<const N: usize>(values: &[f32], to: impl Fn(f32) -> [u8; N]) -> Bytes {
-    let mut bytes = Vec::with_capacity(values.len() * N);
-    for &value in values {
-        bytes.extend_from_slice(&to(value));
-    }
-    bytes.into()
-}
-
-fn format(encoding: Encoding) -> Option<Format> {
-    Some(match encoding {
-        Encoding::F32 => Format::F32,
-        Encoding::F16 => Format::F16,
-        Encoding::BF16 => Format::BF16,
-        Encoding::Q4_0 => Format::Q4_0,
-        Encoding::Q4_1 => Format::Q4_1,
-        Encoding::Q5_0 => Format::Q5_0,
-        Encoding::Q5_1 => Format::Q5_1,
-        Encoding::Q8_0 => Format::Q8_0,
-        Encoding::Q2_K => Format::Q2_K,
-        Encoding::Q3_K => Format::Q3_K,
-        Encoding::Q4_K => Format::Q4_K,
-        Encoding::Q5_K => Format::Q5_K,
-        Encoding::Q6_K => Format::Q6_K,
-        _ => return None,
-    })
 }
 
 fn write_settings(
@@ -251,16 +203,4 @@ fn named_tokens(specials: &Specials) -> Map<String, Value> {
 
 fn write_json(path: &Path, value: &Value) -> Result<(), WeightsError> {
     atomic::write_bytes(path, format!("{value:#}\n").as_bytes())
-}
-
-/// Temporary folders are private; a checkpoint is as readable as any folder.
-#[cfg(unix)]
-fn readable(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(folder, fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn readable(_folder: &Path) -> std::io::Result<()> {
-    Ok(())
 }

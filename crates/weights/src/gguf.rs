@@ -5,10 +5,13 @@
 //! the file has room for.
 
 mod config;
+mod export;
 mod metadata;
 mod names;
+mod quantization;
 mod reader;
 mod rope_factors;
+mod settings;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -16,9 +19,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use fidelio_backend::Encoding;
 
+pub use export::{GgufPlan, PlannedTensor};
 pub use metadata::{Array, ArrayIter, Metadata, Scalar, Value};
+pub use quantization::{Quantization, Reason};
 pub use writer::{GgufWriter, MetadataValue};
 
+pub use crate::tensors::TensorPlan;
 use crate::{
     Fault, WeightsError,
     mmap::map,

@@ -18,6 +18,7 @@
 //! ```
 //!
 //! [`peft`] reads and writes adapters, and [`TensorBuffer`] turns what an engine learnt into a file.
+//! [`export_folder`] and [`gguf::GgufPlan`] write whole models for other programs.
 //!
 //! It deliberately runs no model, renders no template and reads no pickles.
 
@@ -32,6 +33,7 @@ mod merge;
 mod mmap;
 mod overlay;
 pub mod peft;
+mod quantize;
 pub mod safetensors;
 mod source;
 mod tensors;
@@ -40,11 +42,12 @@ mod tokenizer;
 mod atomic;
 mod json;
 
+pub use atomic::Staged;
 pub use buffer::TensorBuffer;
 pub use chat_template::ChatTemplateSource;
 pub use checkpoint::{Checkpoint, Description, FileFormat};
 pub use error::{Fault, HubFault, WeightsError};
-pub use export::{ExportOptions, FloatType, export_folder, export_folder_of};
+pub use export::{ExportOptions, FloatType, export_folder, export_folder_of, unwatched};
 pub use merge::Merged;
 pub use overlay::Overlay;
 pub use source::{Alias, Origin, Progress, Resolved, Silent, Source, SourceOptions, aliases};

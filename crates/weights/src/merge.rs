@@ -9,7 +9,7 @@ use fidelio_backend::{
 };
 use rayon::prelude::*;
 
-use crate::{Checkpoint, Tensors, WeightsError, export, peft::PeftAdapter};
+use crate::{Checkpoint, Tensors, WeightsError, peft::PeftAdapter, quantize};
 
 const WEIGHT: &str = ".weight";
 const BIAS: &str = ".bias";
@@ -106,7 +106,7 @@ fn plain(values: Vec<f32>, shape: Vec<usize>) -> TensorView {
 }
 
 fn read(name: &str, tensor: &TensorView) -> Result<Vec<f32>, BackendError> {
-    export::floats(name, tensor).map_err(|source| BackendError::ReadTensor {
+    quantize::floats(name, tensor).map_err(|source| BackendError::ReadTensor {
         name: name.to_owned(),
         source: Box::new(source),
     })

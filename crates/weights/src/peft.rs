@@ -14,7 +14,7 @@ use std::{
 
 use fidelio_backend::{AdapterSpec, LoraSpec, TensorView, Weights};
 
-use crate::{Tensors, WeightsError, atomic, folder, json, safetensors, tensors::Stored};
+use crate::{Tensors, WeightsError, atomic, folder, json, quantize, safetensors, tensors::Stored};
 
 const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
@@ -120,7 +120,7 @@ pub fn save(
     let adapted: BTreeSet<&str> = names.iter().filter_map(|name| name.strip_suffix(A)).collect();
     let written: Vec<(String, TensorView)> = names
         .iter()
-        .map(|name| Ok((on_disk(name, &adapted, &model)?, view(tensors, name)?)))
+        .map(|name| Ok((on_disk(name, &adapted, &model)?, quantize::get(tensors, name)?)))
         .collect::<Result<_, WeightsError>>()?;
     safetensors::save_file(&model, &written)?;
     let text = format!("{:#}", config::written(spec, base_model));
@@ -136,14 +136,6 @@ fn on_disk(name: &str, adapted: &BTreeSet<&str>, path: &Path) -> Result<String, 
         return Ok(on_disk);
     }
     Err(WeightsError::AdapterTensor { path: PathBuf::from(path), tensor: name.to_owned() })
-}
-
-fn view(tensors: &dyn Weights, name: &str) -> Result<TensorView, WeightsError> {
-    tensors.get(name).map_err(|error| WeightsError::Unwritable {
-        tensor: name.to_owned(),
-        format: "safetensors",
-        problem: error.to_string(),
-    })
 }
 
 #[cfg(test)]

@@ -11,7 +11,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 
-pub use writer::{TensorPlan, save_file, save_safetensors};
+pub use crate::tensors::TensorPlan;
+pub use writer::{save_file, save_safetensors};
 
 use crate::{Fault, WeightsError, mmap::map, tensors::Stored, tensors::Tensors};
 

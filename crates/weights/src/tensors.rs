@@ -37,6 +37,29 @@ pub(crate) enum RowOrder {
     },
 }
 
+/// A tensor that will be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorPlan {
+    /// Its name.
+    pub name: String,
+    /// What its elements are written as.
+    pub encoding: Encoding,
+    /// Outermost first.
+    pub shape: Vec<usize>,
+}
+
+impl TensorPlan {
+    /// Bytes of all elements; nothing where they do not fill whole blocks, or overflow.
+    pub fn bytes(&self) -> Option<u64> {
+        let elements = self.shape.iter().try_fold(1_usize, |n, &dim| n.checked_mul(dim))?;
+        Some(self.encoding.bytes_of(elements)? as u64)
+    }
+
+    pub(crate) fn unwritable(&self, format: &str, problem: String) -> WeightsError {
+        WeightsError::Unwritable { tensor: self.name.clone(), format: format.to_owned(), problem }
+    }
+}
+
 impl Tensors {
     /// Sorts tensors by name and refuses a name that appears twice.
     pub(crate) fn new(mut stored: Vec<Stored>) -> Result<Self, Fault> {
@@ -111,6 +134,33 @@ impl Stored {
     }
 }
 
+impl RowOrder {
+    /// A tensor's rows in the order of the file, from the order of its name.
+    pub(crate) fn arrange(self, bytes: Bytes, rows: usize) -> Bytes {
+        match self {
+            Self::AsNamed => bytes,
+            Self::Interleaved { heads } => neighbours_from_halves(&bytes, heads, rows),
+        }
+    }
+}
+
+/// Llama.cpp's order of rotary rows: row `j·half + i` of a head becomes row `2i + j`.
+fn neighbours_from_halves(bytes: &Bytes, heads: usize, rows: usize) -> Bytes {
+    let row = bytes.len() / rows.max(1);
+    let per_head = rows / heads.max(1);
+    let half = per_head / 2;
+    let mut out = BytesMut::with_capacity(bytes.len());
+    for head in 0..heads {
+        for i in 0..half {
+            for j in 0..2 {
+                let from = (head * per_head + j * half + i) * row;
+                out.extend_from_slice(&bytes[from..from + row]);
+            }
+        }
+    }
+    out.freeze()
+}
+
 /// Undoes llama.cpp's order of rotary rows: row `2i + j` of a head becomes row `j·half + i`.
 fn halves_from_neighbours(bytes: &Bytes, heads: usize, rows: usize) -> Bytes {
     let row = bytes.len() / rows.max(1);
@@ -136,7 +186,9 @@ mod tests {
     fn rows_of_each_head_go_back_to_halves() {
         // Two heads of four rows, one byte per row; neighbours (0,2), (1,3) were put together.
         let bytes = Bytes::from_static(&[0, 2, 1, 3, 10, 12, 11, 13]);
-        assert_eq!(&halves_from_neighbours(&bytes, 2, 8)[..], [0, 1, 2, 3, 10, 11, 12, 13]);
+        let named = halves_from_neighbours(&bytes, 2, 8);
+        assert_eq!(&named[..], [0, 1, 2, 3, 10, 11, 12, 13]);
+        assert_eq!(RowOrder::Interleaved { heads: 2 }.arrange(named, 8), bytes);
     }
 
     #[test]

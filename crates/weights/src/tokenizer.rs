@@ -5,6 +5,7 @@ mod fingerprint;
 mod folder;
 mod gguf;
 mod sentencepiece;
+mod to_gguf;
 mod vocabulary;
 mod wordpiece;
 
@@ -16,6 +17,7 @@ use std::{
 pub(crate) use fingerprint::hex;
 pub(crate) use folder::from_folder;
 pub(crate) use gguf::from_gguf;
+pub(crate) use to_gguf::describe;
 
 use crate::WeightsError;
 

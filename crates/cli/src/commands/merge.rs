@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use fidelio::{
-    MAX_MEAN_KL, Merge, RunFile,
-    eval::Drift,
+    Export, RunFile, Target,
     weights::{ExportOptions, FloatType},
 };
 
+use super::export;
 use crate::{
     args::Global,
     failure::Failure,
@@ -27,9 +27,10 @@ pub(crate) struct Args {
     /// What the weights are written as, after they were merged in 32 bits.
     #[arg(long, value_name = "TYPE", default_value = "bf16")]
     float_type: Float,
-    /// Refuse a result whose next-token distributions diverge more than this on average, in nats.
-    #[arg(long, value_name = "X", default_value_t = MAX_MEAN_KL)]
-    max_mean_kl: f64,
+    /// Refuse a result whose next-token distributions diverge more than this on average, in nats
+    /// [default: 0.01].
+    #[arg(long, value_name = "X")]
+    max_mean_kl: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,30 +46,17 @@ enum Float {
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let machine = super::machine(global)?;
     let run = RunFile::of_run(&args.model_path, &[])?;
-    let merge = Merge::new(&machine, &run, &Downloads::new(ui))?;
-    let options = ExportOptions {
-        float_type: match args.float_type {
-            Float::F32 => FloatType::F32,
-            Float::Bf16 => FloatType::Bf16,
-            Float::F16 => FloatType::F16,
-        },
-        ..ExportOptions::default()
+    let export = Export::of_adapter(&machine, &run, &Downloads::new(ui))?;
+    let float_type = match args.float_type {
+        Float::F32 => FloatType::F32,
+        Float::Bf16 => FloatType::Bf16,
+        Float::F16 => FloatType::F16,
     };
+    let target = Target::Folder(ExportOptions { float_type, ..ExportOptions::default() });
     let to = &args.output_directory;
-    let drift = merge.write(to, &options, args.max_mean_kl)?;
+    let allowed = args.max_mean_kl.unwrap_or(target.max_mean_kl());
+    let drift = export::watched(&export.plan(target)?, to, allowed, ui)?;
     ui.note(format!("the merged model is in {}", to.display()));
-    ui.result(&serde_json::json!({ "folder": to, "drift": drift }), || said(&drift))
-}
-
-fn said(drift: &Drift) -> String {
-    format!(
-        "drift over {} positions of {} prompts: mean KL {:.2e}, largest logit difference {:.3}, \
-         top-1 agreement {:.1} %, greedy match {:.1} %",
-        drift.positions,
-        drift.prompts,
-        drift.mean_kl,
-        drift.largest_logit_difference,
-        100.0 * drift.top1_agreement,
-        100.0 * drift.greedy_match
-    )
+    let answer = serde_json::json!({ "folder": to, "drift": drift });
+    ui.result(&answer, || export::said(&drift))
 }

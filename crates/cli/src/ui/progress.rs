@@ -44,7 +44,8 @@ impl<'a> Watch<'a> {
         if took >= Duration::from_secs(1) {
             let rate = rate(tokens, took.as_secs_f64());
             let took = seconds(took.as_secs_f64());
-            self.ui.note(format!("{}: {done} of {total} rows in {took}{rate}", stage.name()));
+            let (name, unit) = (stage.name(), stage.unit());
+            self.ui.note(format!("{name}: {done} of {total} {unit} in {took}{rate}"));
         }
     }
 }
@@ -65,14 +66,15 @@ impl Observer for Watch<'_> {
                 let ui = self.ui;
                 let at = self.at.get_or_insert_with(|| At {
                     stage: *stage,
-                    meter: Meter::new(ui, stage.name(), *total as u64, ROWS_BAR),
+                    meter: Meter::new(ui, stage.name(), *total as u64, &counting(stage.unit())),
                     done: 0,
                     total: 0,
                     tokens: 0,
                 });
                 (at.done, at.total, at.tokens) = (*done, *total, *tokens);
                 let rate = rate(*tokens, at.meter.begun.elapsed().as_secs_f64());
-                at.meter.set(ui, *done as u64, &rate, || format!("{done} of {total} rows"));
+                let line = || format!("{done} of {total} {}", stage.unit());
+                at.meter.set(ui, *done as u64, &rate, line);
             }
             Event::Note(text) => match &self.at {
                 Some(At { meter: Meter { bar: Some(bar), .. }, .. }) => {
@@ -149,8 +151,9 @@ impl<'a> Lessons<'a> {
 
     fn step(&mut self, step: &fidelio::trainer::Step) {
         let ui = self.ui;
-        let meter =
-            self.meter.get_or_insert_with(|| Meter::new(ui, "training", step.of, UPDATES_BAR));
+        let meter = self
+            .meter
+            .get_or_insert_with(|| Meter::new(ui, "training", step.of, &counting("updates")));
         self.tokens += step.tokens_computed;
         let rate = rate(self.tokens, meter.begun.elapsed().as_secs_f64());
         let beside = format!(", loss {:.4}{rate}", step.loss);
@@ -199,8 +202,11 @@ impl fidelio::trainer::Observer for Lessons<'_> {
     }
 }
 
-const UPDATES_BAR: &str = "{prefix} {bar:24} {pos}/{len} updates{msg}, {eta} left";
-const ROWS_BAR: &str = "{prefix} {bar:24} {pos}/{len} rows{msg}, {eta} left";
+/// A bar that counts something.
+fn counting(unit: &str) -> String {
+    format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}{{msg}}, {{eta}} left")
+}
+
 const BYTES_BAR: &str = "{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";
 
 /// Something that counts up to a total.

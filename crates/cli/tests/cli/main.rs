@@ -5,6 +5,7 @@
 mod place;
 
 mod data;
+mod export;
 mod kills;
 mod machine;
 mod memory;

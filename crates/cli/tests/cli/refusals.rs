@@ -30,13 +30,11 @@ fn commands_that_come_later_say_so_in_one_sentence() {
         "serve",
         "embed",
         "index",
-        "export",
         "verify",
         "compare",
         "advise",
         "visualize",
         "plugin",
-        "export_model",
     ];
     let place = Place::new();
     for command in later {

@@ -112,8 +112,9 @@ impl Settings<'_> {
             }
             self.set("rope_scaling", scaling);
         }
+        let noted = self.metadata.text(rope_factors::KEY)?;
         if let Some(at) = stored.iter().position(|t| &*t.name == "rope_freqs.weight")
-            && let Some(scaling) = rope_factors::llama3(&stored[at], base)
+            && let Some(scaling) = rope_factors::llama3(&stored[at], base, noted)
         {
             stored.remove(at);
             self.set("rope_scaling", scaling);

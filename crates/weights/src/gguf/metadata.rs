@@ -53,7 +53,7 @@ pub struct Array {
     bytes: Bytes,
 }
 
-/// The value types of the format.
+/// The value types of the format, in the order of their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     U8,
@@ -98,6 +98,11 @@ impl Metadata {
     /// All keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.sorted.iter().map(|(key, _)| &**key)
+    }
+
+    /// All pairs, sorted by key.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.sorted.iter().map(|(key, value)| (&**key, value))
     }
 
     /// A string, or nothing when the key is absent.
@@ -194,6 +199,11 @@ impl Array {
     /// Whether it has no element.
     pub fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The number of its elements' type, how many there are, and their bytes as a file holds them.
+    pub(super) fn encoded(&self) -> (u32, usize, &[u8]) {
+        (self.kind as u32, self.count, &self.bytes)
     }
 
     /// Its elements, when they are strings.

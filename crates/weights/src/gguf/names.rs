@@ -6,6 +6,25 @@ use crate::{
     tensors::{RowOrder, Stored},
 };
 
+/// Tensors outside of layers: llama.cpp's name, Hugging Face's.
+pub(super) const WHOLE: [(&str, &str); 3] = [
+    ("token_embd.weight", "model.embed_tokens.weight"),
+    ("output_norm.weight", "model.norm.weight"),
+    ("output.weight", "lm_head.weight"),
+];
+/// Parts of a layer: llama.cpp's name, Hugging Face's.
+pub(super) const PARTS: [(&str, &str); 9] = [
+    ("attn_norm", "input_layernorm"),
+    ("attn_q", "self_attn.q_proj"),
+    ("attn_k", "self_attn.k_proj"),
+    ("attn_v", "self_attn.v_proj"),
+    ("attn_output", "self_attn.o_proj"),
+    ("ffn_norm", "post_attention_layernorm"),
+    ("ffn_gate", "mlp.gate_proj"),
+    ("ffn_up", "mlp.up_proj"),
+    ("ffn_down", "mlp.down_proj"),
+];
+
 /// Renames the tensors of architectures we know, and notes whose rows stand in another order.
 /// Others keep their names, so that a model can report them.
 pub(super) fn rename(metadata: &Metadata, stored: &mut [Stored]) -> Result<(), Fault> {
@@ -34,11 +53,8 @@ pub(super) fn rename(metadata: &Metadata, stored: &mut [Stored]) -> Result<(), F
 
 /// The name in a Llama checkpoint of Hugging Face.
 fn llama(name: &str) -> Option<String> {
-    match name {
-        "token_embd.weight" => return Some("model.embed_tokens.weight".into()),
-        "output_norm.weight" => return Some("model.norm.weight".into()),
-        "output.weight" => return Some("lm_head.weight".into()),
-        _ => {}
+    if let Some((_, theirs)) = WHOLE.iter().find(|(ours, _)| *ours == name) {
+        return Some((*theirs).to_owned());
     }
     let mut parts = name.split('.');
     let (Some("blk"), Some(layer), Some(part), Some(kind @ ("weight" | "bias")), None) =
@@ -49,19 +65,19 @@ fn llama(name: &str) -> Option<String> {
     if layer.is_empty() || !layer.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let part = match part {
-        "attn_norm" => "input_layernorm",
-        "attn_q" => "self_attn.q_proj",
-        "attn_k" => "self_attn.k_proj",
-        "attn_v" => "self_attn.v_proj",
-        "attn_output" => "self_attn.o_proj",
-        "ffn_norm" => "post_attention_layernorm",
-        "ffn_gate" => "mlp.gate_proj",
-        "ffn_up" => "mlp.up_proj",
-        "ffn_down" => "mlp.down_proj",
-        _ => return None,
-    };
+    let (_, part) = PARTS.iter().find(|(ours, _)| *ours == part)?;
     Some(format!("model.layers.{layer}.{part}.{kind}"))
+}
+
+/// The name in a GGUF file of architecture `llama`, of a tensor of Hugging Face's.
+pub(super) fn gguf(name: &str) -> Option<String> {
+    if let Some((ours, _)) = WHOLE.iter().find(|(_, theirs)| *theirs == name) {
+        return Some((*ours).to_owned());
+    }
+    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let (part, kind) = rest.rsplit_once('.')?;
+    let (ours, _) = PARTS.iter().find(|(_, theirs)| *theirs == part)?;
+    Some(format!("blk.{layer}.{ours}.{kind}"))
 }
 
 /// A head count, which some files give per layer; then all must be equal.
@@ -95,7 +111,7 @@ fn interleaved(tensor: &Stored, heads: u64) -> Result<RowOrder, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::llama;
+    use super::{gguf, llama};
 
     #[test]
     fn layers_are_spelt_out() {
@@ -104,6 +120,14 @@ mod tests {
             Some("model.layers.12.self_attn.q_proj.bias")
         );
         assert_eq!(llama("output.weight").as_deref(), Some("lm_head.weight"));
+    }
+
+    #[test]
+    fn names_go_both_ways() {
+        for name in ["token_embd.weight", "blk.12.attn_q.bias", "blk.0.ffn_down.weight"] {
+            assert_eq!(gguf(&llama(name).unwrap()).as_deref(), Some(name));
+        }
+        assert_eq!(gguf("model.layers.0.self_attn.q_norm.weight"), None);
     }
 
     #[test]

@@ -8,21 +8,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use fidelio_backend::{Encoding, TensorView};
+use fidelio_backend::TensorView;
 use serde_json::{Map, Value, json};
 
-use crate::{WeightsError, atomic};
-
-/// A tensor that will be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorPlan {
-    /// Its name.
-    pub name: String,
-    /// A plain encoding; safetensors has no quantised ones.
-    pub encoding: Encoding,
-    /// Outermost first.
-    pub shape: Vec<usize>,
-}
+use crate::{WeightsError, atomic, tensors::TensorPlan};
 
 /// Writes `model.safetensors`, or shards of at most `shard_bytes` (but at least one tensor) with
 /// `model.safetensors.index.json`. `fill` is called once per tensor, in order, so that only one
@@ -39,7 +28,7 @@ pub fn save_safetensors(
     shard_bytes: u64,
     mut fill: impl FnMut(&TensorPlan) -> Result<Bytes, WeightsError>,
 ) -> Result<Vec<PathBuf>, WeightsError> {
-    let sizes = tensors.iter().map(TensorPlan::bytes).collect::<Result<Vec<_>, _>>()?;
+    let sizes = tensors.iter().map(size).collect::<Result<Vec<_>, _>>()?;
     let shards = cut(&sizes, shard_bytes);
     if let [_] = shards[..] {
         let path = folder.join("model.safetensors");
@@ -79,37 +68,27 @@ pub fn save_file(path: &Path, tensors: &[(String, TensorView)]) -> Result<(), We
             shape: tensor.shape.clone(),
         })
         .collect();
-    let sizes = plans.iter().map(TensorPlan::bytes).collect::<Result<Vec<_>, _>>()?;
+    let sizes = plans.iter().map(size).collect::<Result<Vec<_>, _>>()?;
     let mut seen = BTreeSet::new();
     if let Some(twice) = plans.iter().find(|plan| !seen.insert(plan.name.as_str())) {
-        return Err(twice.unwritable("its name is given twice"));
+        return Err(unwritable(twice, "its name is given twice"));
     }
     let mut bytes = tensors.iter().map(|(_, tensor)| tensor.bytes.clone());
     write_file(path, &plans, &sizes, &mut |plan| {
-        bytes.next().ok_or_else(|| plan.unwritable("it has no bytes"))
+        bytes.next().ok_or_else(|| unwritable(plan, "it has no bytes"))
     })
 }
 
-impl TensorPlan {
-    fn bytes(&self) -> Result<u64, WeightsError> {
-        if self.encoding.is_quantised() {
-            return Err(self.unwritable("it is quantised"));
-        }
-        self.shape
-            .iter()
-            .try_fold(1_usize, |n, &dim| n.checked_mul(dim))
-            .and_then(|elements| self.encoding.bytes_of(elements))
-            .map(|bytes| bytes as u64)
-            .ok_or_else(|| self.unwritable("its size overflows"))
+/// A tensor's bytes, where the format has its encoding.
+fn size(plan: &TensorPlan) -> Result<u64, WeightsError> {
+    if plan.encoding.is_quantised() {
+        return Err(unwritable(plan, "it is quantised"));
     }
+    plan.bytes().ok_or_else(|| unwritable(plan, "its size overflows"))
+}
 
-    fn unwritable(&self, problem: &str) -> WeightsError {
-        WeightsError::Unwritable {
-            tensor: self.name.clone(),
-            format: "safetensors",
-            problem: problem.to_owned(),
-        }
-    }
+fn unwritable(plan: &TensorPlan, problem: &str) -> WeightsError {
+    plan.unwritable("safetensors", problem.to_owned())
 }
 
 /// Runs of tensors that fit a shard.
@@ -155,11 +134,8 @@ fn write_file(
         for (tensor, &size) in tensors.iter().zip(sizes) {
             let bytes = fill(tensor)?;
             if bytes.len() as u64 != size {
-                return Err(WeightsError::Unwritable {
-                    tensor: tensor.name.clone(),
-                    format: "safetensors",
-                    problem: format!("{} bytes were given for {size}", bytes.len()),
-                });
+                let problem = format!("{} bytes were given for {size}", bytes.len());
+                return Err(unwritable(tensor, &problem));
             }
             out.write_all(&bytes).map_err(fail)?;
         }

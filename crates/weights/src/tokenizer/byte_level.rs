@@ -30,6 +30,9 @@ enum Cut {
     Qwen2,
 }
 
+/// One name for each way of cutting.
+pub(super) const NAMES: [&str; 4] = ["gpt-2", "smollm", "llama-bpe", "qwen2"];
+
 impl Cut {
     fn named(name: &str) -> Option<Self> {
         Some(match name {

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::Tokenizer;
 
 /// Texts on which tokenizers differ: digits, runs of white space, contractions, code, scripts.
-const PROBES: &[&str] = &[
+pub(super) const PROBES: &[&str] = &[
     "Hello, world! It's 2024-01-31, they'LL pay $1,234.50.",
     "  leading,   inner    and trailing   \n\n\t mixed \r\n white space ",
     "1 12 123 1234 12345 123456 ٠١٢ ½ ²",

@@ -97,6 +97,18 @@ impl<'a> Vocabulary<'a> {
 }
 
 impl TokenKind {
+    /// Its number in a file.
+    pub(super) fn number(self) -> i32 {
+        match self {
+            Self::Normal => 1,
+            Self::Unknown => 2,
+            Self::Control => 3,
+            Self::UserDefined => 4,
+            Self::Unused => 5,
+            Self::Byte => 6,
+        }
+    }
+
     fn from_number(number: Scalar) -> Self {
         match number.unsigned() {
             Some(2) => Self::Unknown,

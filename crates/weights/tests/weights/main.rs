@@ -9,6 +9,7 @@ mod adapters;
 mod caches;
 mod checkpoints;
 mod export;
+mod gguf_export;
 mod hostile;
 mod hub;
 mod hub_server;

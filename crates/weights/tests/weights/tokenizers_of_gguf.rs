@@ -1,11 +1,18 @@
 //! Tokenizers built from GGUF metadata, against llama.cpp's own vectors and transformers' ids.
 
+use std::path::Path;
+
 use fidelio_weights::{
     Checkpoint, Tokenizer, WeightsError,
-    gguf::{Gguf, GgufWriter, MetadataValue as M},
+    gguf::{Gguf, GgufPlan, GgufWriter, MetadataValue as M, Quantization},
+    unwatched,
 };
+use serde_json::{Value, json};
 
-use crate::caches::{default_model, present};
+use crate::{
+    caches::{default_model, present},
+    gguf_export,
+};
 
 const SEPARATOR: &str = "\n__ggml_vocab_test__\n";
 
@@ -15,21 +22,79 @@ fn every_vector_of_the_vocabularies_passes() {
         let Some(file) = present(&format!("fixtures/vocab/ggml-vocab-{name}.gguf")) else {
             continue;
         };
-        let read = |ending: &str| {
-            std::fs::read_to_string(format!("{}{ending}", file.display())).expect(name)
+        check_vectors(name, &file, Tokenizer::from_gguf(&Gguf::open(&file).unwrap()).unwrap());
+    }
+}
+
+/// Encodes llama.cpp's vectors beside a vocabulary's file.
+fn check_vectors(name: &str, file: &Path, tokenizer: Tokenizer) {
+    let read =
+        |ending: &str| std::fs::read_to_string(format!("{}{ending}", file.display())).expect(name);
+    let mut encoder = tokenizer.into_encoder();
+    encoder.set_encode_special_tokens(true); // the vectors take `<s>` in a text as text
+    let inputs = read(".inp");
+    let texts: Vec<&str> =
+        inputs.strip_suffix(SEPARATOR).unwrap_or(&inputs).split(SEPARATOR).collect();
+    let outputs = read(".out");
+    assert_eq!(texts.len(), outputs.lines().count(), "{name}");
+    for (text, line) in texts.iter().zip(outputs.lines()) {
+        let expected: Vec<u32> = line.split_whitespace().map(|id| id.parse().unwrap()).collect();
+        let found = encoder.encode(*text, false).unwrap();
+        assert_eq!(found.get_ids(), expected, "{name}: {text:?} {:?}", found.get_tokens());
+    }
+}
+
+/// From a file to a `tokenizer.json`, as a folder has it, and from that to a file again.
+#[test]
+fn vectors_pass_after_a_vocabulary_was_written_again() {
+    for name in ["gpt-2", "llama-bpe", "llama-spm", "qwen2"] {
+        let Some(file) = present(&format!("fixtures/vocab/ggml-vocab-{name}.gguf")) else {
+            continue;
         };
-        let mut encoder = Tokenizer::from_gguf(&Gguf::open(&file).unwrap()).unwrap().into_encoder();
-        encoder.set_encode_special_tokens(true); // the vectors take `<s>` in a text as text
-        let inputs = read(".inp");
-        let texts: Vec<&str> =
-            inputs.strip_suffix(SEPARATOR).unwrap_or(&inputs).split(SEPARATOR).collect();
-        let outputs = read(".out");
-        assert_eq!(texts.len(), outputs.lines().count(), "{name}");
-        for (text, line) in texts.iter().zip(outputs.lines()) {
-            let expected: Vec<u32> =
-                line.split_whitespace().map(|id| id.parse().unwrap()).collect();
-            let found = encoder.encode(*text, false).unwrap();
-            assert_eq!(found.get_ids(), expected, "{name}: {text:?} {:?}", found.get_tokens());
+        let tokenizer = Tokenizer::from_gguf(&Gguf::open(&file).unwrap()).unwrap();
+        let json = tokenizer.encoder().to_string(false).unwrap();
+        let rows = tokenizer.encoder().get_vocab_size(true);
+        let named = match &tokenizer.specials().bos {
+            Some(bos) => json!({ "bos_token": bos.text }),
+            None => json!({}),
+        };
+        let again = written_again(&serde_json::from_str(&json).unwrap(), &named, rows);
+        check_vectors(name, &file, again);
+    }
+}
+
+/// What a GGUF file of a model with this `tokenizer.json` gives as its tokenizer.
+fn written_again(tokenizer: &Value, named: &Value, rows: usize) -> Tokenizer {
+    let config = json!({
+        "model_type": "llama", "vocab_size": rows, "hidden_size": 4, "intermediate_size": 4,
+        "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": 4,
+        "max_position_embeddings": 128, "rms_norm_eps": 1e-5, "tie_word_embeddings": true,
+    });
+    let (folder, from) = gguf_export::checkpoint_with(&config, tokenizer, named);
+    let path = folder.path().join("model.gguf");
+    let plan = GgufPlan::new(&from, "tiny", Quantization::F32).unwrap();
+    plan.write(from.weights(), &path, &mut unwatched).unwrap();
+    Tokenizer::from_gguf(&Gguf::open(&path).unwrap()).unwrap()
+}
+
+/// Published `tokenizer.json` files, against ids that transformers gave.
+#[test]
+fn published_tokenizers_keep_the_ids_of_transformers() {
+    let golden: Value =
+        serde_json::from_str(include_str!("fixtures/real_tokenizers.json")).unwrap();
+    for model in golden.as_array().unwrap() {
+        let name = model["name"].as_str().unwrap();
+        let read = |file: &str| -> Option<Value> {
+            let path = present(&format!("fixtures/tokenizers/{name}/{file}"))?;
+            Some(serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
+        };
+        let Some(tokenizer) = read("tokenizer.json") else { continue };
+        // The models have more embeddings than tokens.
+        let again = written_again(&tokenizer, &read("tokenizer_config.json").unwrap(), 152_064);
+        for case in model["cases"].as_array().unwrap() {
+            let text = case["text"].as_str().unwrap();
+            let found = again.encoder().encode(text, true).unwrap();
+            assert_eq!(json!(found.get_ids()), case["ids"], "{name}: {text}");
         }
     }
 }
@@ -38,9 +103,8 @@ fn every_vector_of_the_vocabularies_passes() {
 fn smollm2_has_the_ids_of_transformers() {
     let Some(model) = default_model() else { return };
     let tokenizer = Checkpoint::open(&model).unwrap().tokenizer().unwrap();
-    let golden: serde_json::Value =
-        serde_json::from_str(include_str!("fixtures/smollm2_tokens.json")).unwrap();
-    let ids = |case: &serde_json::Value| -> Vec<u32> {
+    let golden: Value = serde_json::from_str(include_str!("fixtures/smollm2_tokens.json")).unwrap();
+    let ids = |case: &Value| -> Vec<u32> {
         case["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap() as u32).collect()
     };
     for case in golden["encode"].as_array().unwrap() {
