@@ -4,6 +4,7 @@ mod answer;
 mod budget;
 mod encode;
 mod talk;
+mod turns;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +44,8 @@ pub struct Renderer {
     chat: Option<ChatTemplate>,
     fields: Vec<String>,
     stops: Vec<u32>,
+    /// How the vocabulary spells the stops.
+    stop_texts: Vec<String>,
     turn_end: Option<u32>,
 }
 
@@ -140,7 +143,9 @@ impl Renderer {
         };
         let mut stops = vocabulary.eos().to_vec();
         stops.extend(turn_end.filter(|id| !stops.contains(id)));
-        let renderer = Self { source, rules, vocabulary, chat, fields, stops, turn_end };
+        let stop_texts = stops.iter().map(|id| vocabulary.piece(*id)).collect();
+        let renderer =
+            Self { source, rules, vocabulary, chat, fields, stops, stop_texts, turn_end };
         renderer.check_rules()?;
         Ok(renderer)
     }

@@ -101,7 +101,11 @@ fn summary(job: &Job, survey: &Survey) -> String {
         ),
     );
     if let Some(audit) = &survey.audit {
-        line("learnt", format!("{:.1} % of all tokens", 100.0 * audit.share_learnt));
+        let turns = match audit.turns {
+            turns if turns == survey.rows => String::new(),
+            turns => format!(", in {turns} answers"),
+        };
+        line("learnt", format!("{:.1} % of all tokens{turns}", 100.0 * audit.share_learnt));
         for (name, what, found) in [
             ("no end", "end on no token that generation stops at", &audit.without_stop),
             ("repeated", "stand in the data before", &audit.repeated),

@@ -3,5 +3,7 @@
 
 mod cases;
 mod chat_goldens;
+mod mask_goldens;
+mod pains;
 mod properties;
 mod renderer;
