@@ -45,6 +45,13 @@ impl Finding {
 }
 
 impl Audit {
+    /// Looks at windows of documents. They end where they end, and all begin alike.
+    pub(crate) fn of_documents(rows: &[Prepared]) -> Self {
+        let audit = Self::of(rows, &[]);
+        let none = Finding::default;
+        Self { without_stop: none(), contradicting: none(), ..audit }
+    }
+
     /// Looks at rendered rows; `stops` are the tokens that generation ends at.
     pub(crate) fn of(rows: &[Prepared], stops: &[u32]) -> Self {
         let (mut learnt, mut tokens, mut turns) = (0_usize, 0_usize, 0_usize);
@@ -103,7 +110,7 @@ mod tests {
         let place = Place { file, line, unit: Unit::Line };
         let learn = (0..prompt.len() + answer.len()).map(|i| i >= prompt.len()).collect();
         let ids = [prompt, answer].concat();
-        Prepared { number: line, place, prompt: ids, learn, answers: Vec::new() }
+        Prepared { number: line, place, prompt: ids, learn, answers: Vec::new(), learnt_bytes: 0 }
     }
 
     #[test]

@@ -111,6 +111,9 @@ pub enum Error {
     /// A run file that learns, asked for answers before it has learnt.
     #[error("`trainer.type: finetune` learns, and nothing has been learnt yet")]
     NotTrained,
+    /// A run over plain documents, asked for answers.
+    #[error("`prompt.document` holds plain documents, which ask for no answer")]
+    NothingAsked,
     /// A training run's prompts or tokens were others than they would be now.
     #[error("`{path}` was trained with another {what}")]
     OtherThanTrained {
@@ -171,6 +174,9 @@ impl Error {
                 "run `fidelio train`, then use the folder with `-m`; or write `trainer: {type: none}`"
                     .into(),
             ),
+            Self::NothingAsked => {
+                Some("use `fidelio evaluate` for their perplexity, `fidelio generate` for text".into())
+            }
             Self::OtherThanTrained { .. } => {
                 Some("use the model and the prompt of the training run, or train anew".into())
             }

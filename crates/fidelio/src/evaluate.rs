@@ -36,14 +36,22 @@ impl Job {
     /// # Errors
     /// As [`Job::predict`]; and when a row's expected answer cannot be read.
     pub fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Evaluation, Error> {
+        if self.learns {
+            return Err(Error::NotTrained);
+        }
+        if matches!(self.plan.answer, AnswerPlan::Documents) {
+            return self.measure_documents(observer);
+        }
         let predictions = self.predict(observer)?;
         if predictions.rows.is_empty() {
             return Err(Error::Stopped);
         }
         let (report, expected) = match self.plan.answer {
-            AnswerPlan::Text { .. } => self.measure_text(&predictions, observer)?,
             AnswerPlan::Score { .. } | AnswerPlan::Match { .. } => {
                 self.measure_labels(&predictions)?
+            }
+            AnswerPlan::Text { .. } | AnswerPlan::Documents => {
+                self.measure_text(&predictions, observer)?
             }
         };
         let usage = predictions.usage;
@@ -51,7 +59,7 @@ impl Job {
         Ok(Evaluation { report, headline, predictions, expected, usage })
     }
 
-    fn bootstrap(&self) -> Bootstrap {
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
         Bootstrap { seed: self.plan.random_seed, ..Bootstrap::default() }
     }
 

@@ -187,6 +187,7 @@ fn rules(chat: ChatUse, system: Option<String>) -> Rules {
 fn tokens(outcome: Outcome) -> Vec<u32> {
     match outcome {
         Outcome::Kept(rendered) => rendered.ids,
+        Outcome::Windows { .. } => unreachable!("a prompt is no document"),
         Outcome::Dropped { reason, .. } => unreachable!("no rule drops rows here: {reason}"),
     }
 }

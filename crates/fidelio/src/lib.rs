@@ -23,6 +23,7 @@
 mod audit;
 mod choose;
 mod dataset;
+mod documents;
 mod error;
 mod evaluate;
 mod generator;

@@ -75,7 +75,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn new(started: Instant, prompt: u64, completion: u64, computed: u64, rows: usize) -> Self {
+    pub(crate) fn new(
+        started: Instant,
+        prompt: u64,
+        completion: u64,
+        computed: u64,
+        rows: usize,
+    ) -> Self {
         let seconds = started.elapsed().as_secs_f64();
         Self {
             rows,
@@ -97,6 +103,9 @@ impl Job {
     pub fn predict(&mut self, observer: &mut dyn Observer) -> Result<Predictions, Error> {
         if self.learns {
             return Err(Error::NotTrained);
+        }
+        if matches!(self.plan.answer, AnswerPlan::Documents) {
+            return Err(Error::NothingAsked);
         }
         let prepared = self.prepared(observer)?.prepared;
         let mut session = self.open()?;
@@ -121,6 +130,7 @@ impl Job {
                 self.session = Some(session);
                 scored?
             }
+            AnswerPlan::Documents => (Vec::new(), 0, false),
             AnswerPlan::Text { decoding } => {
                 self.generated(session, &prepared, decoding, observer)?
             }
@@ -189,7 +199,8 @@ impl Job {
         let Some(choice) = rendered else { return Ok(Vec::new()) };
         let place = self.source.place(0);
         let (prompt, answers) = (choice.prompt.ids, choice.answers);
-        let row = Prepared { number: 0, place, prompt, learn: Vec::new(), answers };
+        let row =
+            Prepared { number: 0, place, prompt, learn: Vec::new(), answers, learnt_bytes: 0 };
         let scored =
             score_labels(session, self.adapter, &[row], 1, Stage::Scoring, &mut crate::Silent)?;
         Ok(scored.rows.into_iter().next().unwrap_or_default())
@@ -232,7 +243,8 @@ impl Job {
         Ok(rendered.map(|it| {
             let (prompt, answer) = it.ids.split_at(it.prompt_len);
             let (prompt, answers) = (prompt.to_vec(), vec![answer.to_vec()]);
-            Prepared { number, place: row.place, prompt, learn: Vec::new(), answers }
+            let place = row.place;
+            Prepared { number, place, prompt, learn: Vec::new(), answers, learnt_bytes: 0 }
         }))
     }
 }

@@ -220,6 +220,24 @@ pub enum PromptError {
         /// The column.
         column: String,
     },
+    /// A document without text.
+    #[error("row {row}: the document in column `{column}` is empty")]
+    EmptyDocument {
+        /// The row.
+        row: usize,
+        /// The column.
+        column: String,
+    },
+    /// A document over the context.
+    #[error("row {row}: the document has {tokens} tokens, the context holds {context}")]
+    DocumentTooLong {
+        /// The row.
+        row: usize,
+        /// What it has.
+        tokens: usize,
+        /// What fits.
+        context: usize,
+    },
     /// A prompt without a token.
     #[error("row {row}: the prompt is empty")]
     EmptyPrompt {
@@ -335,6 +353,9 @@ impl PromptError {
             ),
             Self::PromptTooLong { .. } | Self::FieldTooLong { .. } => {
                 Cow::Borrowed("raise the budget, or set `overflow` to `drop` or `truncate`")
+            }
+            Self::DocumentTooLong { .. } => {
+                Cow::Borrowed("set `overflow: window` to read it in parts, or `drop` or `truncate`")
             }
             Self::AnswerTooLong { .. } => {
                 Cow::Borrowed("reserve more of the context for the answer, or set `overflow: drop`")

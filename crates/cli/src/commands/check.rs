@@ -137,16 +137,23 @@ fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
         )));
     };
     let place = job.rows().place(index);
-    let explanation = job.explain(index)?;
-    let value = json!({
+    let explanations = job.explain(index)?;
+    let mut value = json!({
         "row": number,
         "file": place.file.display().to_string(),
         "line": place.line,
-        "prompt": explanation,
+        "prompt": explanations.first(),
     });
-    ui.result(&value, || match &explanation {
-        Some(explanation) => format!("row {number}: {place}\n{}", tokens(explanation)),
-        None => format!("row {number}: {place}\ndropped: it is too long\n"),
+    if explanations.len() > 1 {
+        value["windows"] = json!(explanations);
+    }
+    ui.result(&value, || match explanations.as_slice() {
+        [] => format!("row {number}: {place}\ndropped: it is too long\n"),
+        [explanation] => format!("row {number}: {place}\n{}", tokens(explanation)),
+        windows => windows.iter().enumerate().fold(String::new(), |text, (i, window)| {
+            let of = format!("window {} of {}", i + 1, windows.len());
+            text + &format!("row {number}: {place}, {of}\n{}", tokens(window))
+        }),
     })
 }
 

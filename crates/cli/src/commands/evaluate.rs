@@ -70,7 +70,8 @@ pub(super) fn measure(
 
     let results = folder.results();
     let predictions = &evaluation.predictions;
-    if saved.predictions {
+    // Documents are read, not answered.
+    if saved.predictions && !predictions.rows.is_empty() {
         let expected = Some(evaluation.expected.as_slice());
         results.write_predictions(job, predictions, expected, saved.format.into())?;
     }
@@ -118,6 +119,13 @@ fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
             put("exact_match", json!(text.exact_match));
             put("rouge_l", json!(text.rouge_l));
             put("perplexity", json!(text.perplexity));
+        }
+        Some(FeatureStatistics::Document(read)) => {
+            put("documents", json!(read.documents));
+            put("tokens", json!(read.tokens));
+            put("loss", json!(read.loss));
+            put("perplexity", json!(read.perplexity));
+            put("bits_per_byte", json!(read.bits_per_byte));
         }
         None => {}
     }

@@ -89,9 +89,13 @@ pub(super) fn stopped(summary: &Summary, folder: &Path) -> Result<(), Failure> {
 
 fn say_rows(ui: &Ui, training: &Training) {
     let ((rows, held_out), ledger) = (training.rows(), training.ledger());
+    let again = match ledger.repeated {
+        0 => String::new(),
+        tokens => format!("; windows read {tokens} of them again"),
+    };
     ui.note(format!(
         "{rows} training and {held_out} validation rows; {} tokens read, {} learnt, {} masked, \
-         {} dropped, {} cut",
+         {} dropped, {} cut{again}",
         ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
     ));
 }

@@ -62,7 +62,7 @@ impl Renderer {
             Overflow::Drop => {
                 Ok(Outcome::Dropped { tokens: rendered.read, reason: problem.to_string() })
             }
-            Overflow::Error | Overflow::Truncate { .. } => Err(problem),
+            Overflow::Error | Overflow::Truncate { .. } | Overflow::Window { .. } => Err(problem),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod cases;
 mod chat_goldens;
+mod documents;
 mod mask_goldens;
 mod pains;
 mod properties;

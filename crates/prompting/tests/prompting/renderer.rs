@@ -458,7 +458,8 @@ fn an_explanation_shows_each_token() {
     let renderer = renderer("Spam? {mail}\n", Rules::default(), chat(CHATML));
     let cells = mail();
     let row = Row::new(3, cells.as_object().unwrap());
-    let shown = renderer.explain(&row, Purpose::Train).unwrap().unwrap();
+    let rendered = renderer.render(&row, Purpose::Train).unwrap().kept().unwrap();
+    let shown = renderer.explain_rendered(&rendered);
     let last = shown.tokens.last().unwrap();
     assert!(last.piece == "<|im_end|>" && last.special && last.learnt && last.field.is_none());
     assert!(shown.tokens.iter().any(|t| t.field.as_deref() == Some("mail")));
