@@ -15,7 +15,8 @@ const NAMED: usize = 5;
 pub struct Audit {
     /// Learnt tokens over all.
     pub share_learnt: f64,
-    /// Answers that are learnt: more than there are rows where conversations have several.
+    /// Answers that are learnt: more than there are rows where conversations have several, and 0
+    /// for documents.
     pub turns: usize,
     /// Rows with an answer whose last token is none that generation stops at: a model that learns
     /// from them does not learn to end.
@@ -49,7 +50,7 @@ impl Audit {
     pub(crate) fn of_documents(rows: &[Prepared]) -> Self {
         let audit = Self::of(rows, &[]);
         let none = Finding::default;
-        Self { without_stop: none(), contradicting: none(), ..audit }
+        Self { turns: 0, without_stop: none(), contradicting: none(), ..audit }
     }
 
     /// Looks at rendered rows; `stops` are the tokens that generation ends at.

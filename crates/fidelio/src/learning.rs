@@ -9,6 +9,7 @@ use fidelio_backend::{
 use fidelio_config::{
     self as config, Adapter, Decay, Finetune, Length, LoraStart, NewLora, Optimizer, RunConfig,
 };
+use fidelio_eval::Better;
 use fidelio_trainer::{
     Decay as Curve, Goal, Plateau, Schedule, Soup, SoupKind, TrainPlan, Watch, warmup_updates,
 };
@@ -96,7 +97,11 @@ pub(crate) fn plan(config: &RunConfig, how: &Finetune, trains: Trains, rows: usi
         evaluate_every: every,
         checkpoint_every: every,
         early_stop: how.patience().map(|evaluations| evaluations as u64),
-        goal: Goal::Minimize,
+        validation_metric: how.judged_by().to_owned(),
+        goal: match Better::of(how.judged_by()) {
+            Better::Lower => Goal::Minimize,
+            Better::Higher => Goal::Maximize,
+        },
         model_soup: how.soup.map(|soup| Soup {
             kind: match soup.model_soup {
                 config::ModelSoup::Uniform => SoupKind::Uniform,

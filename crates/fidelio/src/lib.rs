@@ -41,6 +41,7 @@ mod results;
 mod run_file;
 mod survey;
 mod train;
+mod validation;
 
 pub use fidelio_backend as backend;
 pub use fidelio_config as config;

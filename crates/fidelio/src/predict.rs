@@ -109,39 +109,46 @@ impl Job {
         }
         let prepared = self.prepared(observer)?.prepared;
         let mut session = self.open()?;
+        let predictions = self.answer(session.as_mut(), &prepared, observer);
+        self.session = Some(session);
+        predictions
+    }
+
+    /// Answers rows on a session that is open.
+    pub(crate) fn answer(
+        &self,
+        session: &mut dyn Session,
+        prepared: &[Prepared],
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, Error> {
         let started = Instant::now();
         let prompt_tokens: u64 = prepared.iter().map(|row| row.prompt.len() as u64).sum();
-        let answer = self.plan.answer.clone();
-        let (rows, computed, stopped) = match &answer {
+        let answer = &self.plan.answer;
+        let (rows, computed, stopped) = match answer {
             AnswerPlan::Score { labels, label_score } => {
                 let scored = score_labels(
-                    session.as_mut(),
+                    session,
                     self.adapter,
-                    &prepared,
+                    prepared,
                     self.plan.rows_at_once,
                     Stage::Scoring,
                     observer,
-                );
-                let scored = scored.and_then(|scored| {
-                    let rows =
-                        self.chosen(session.as_mut(), &prepared, &scored, labels, label_score)?;
-                    Ok((rows, scored.computed, scored.stopped))
-                });
-                self.session = Some(session);
-                scored?
+                )?;
+                let rows = self.chosen(session, prepared, &scored, labels, label_score)?;
+                (rows, scored.computed, scored.stopped)
             }
             AnswerPlan::Documents => (Vec::new(), 0, false),
             AnswerPlan::Text { decoding } => {
-                self.generated(session, &prepared, decoding, observer)?
+                self.generated(session, prepared, decoding, observer)?
             }
             AnswerPlan::Match { decoding, .. } => {
                 let (mut rows, computed, stopped) =
-                    self.generated(session, &prepared, decoding, observer)?;
+                    self.generated(session, prepared, decoding, observer)?;
                 self.match_labels(&mut rows);
                 (rows, computed, stopped)
             }
         };
-        let completion = match &answer {
+        let completion = match answer {
             AnswerPlan::Score { .. } => {
                 prepared.iter().flat_map(|row| &row.answers).map(|answer| answer.len() as u64).sum()
             }
@@ -206,22 +213,22 @@ impl Job {
         Ok(scored.rows.into_iter().next().unwrap_or_default())
     }
 
-    /// Generates an answer for every row. The session comes back even when a round fails.
+    /// Generates an answer for every row. The session is left without rows even when a round fails.
     fn generated(
-        &mut self,
-        session: Box<dyn Session>,
+        &self,
+        session: &mut dyn Session,
         prepared: &[Prepared],
         decoding: &Decoding,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<Prediction>, u64, bool), Error> {
         let limits = Limits { max_rows: self.plan.rows_at_once, ..Limits::default() };
         let text = self.model.vocabulary().shared_tokenizer();
-        let mut engine = Engine::new(session, text, limits)?.with_adapter(self.adapter);
+        let mut engine = Engine::new(Box::new(session), text, limits)?.with_adapter(self.adapter);
         // Each token's log-probability is reported even if the run file wants no alternatives.
         let decoding = Decoding { logprobs: decoding.logprobs.or(Some(0)), ..decoding.clone() };
         let run = run_engine(&mut engine, prepared, &decoding, observer);
         let computed = engine.stats().prefill_tokens + engine.stats().decode_tokens;
-        self.session = Some(engine.into_session()?);
+        engine.into_session()?;
         let (rows, stopped) = run?;
         Ok((rows, computed, stopped))
     }
@@ -250,7 +257,7 @@ impl Job {
 }
 
 fn run_engine(
-    engine: &mut Engine,
+    engine: &mut Engine<'_>,
     prepared: &[Prepared],
     decoding: &Decoding,
     observer: &mut dyn Observer,

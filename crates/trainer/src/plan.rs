@@ -36,7 +36,9 @@ pub struct TrainPlan {
     pub checkpoint_every: u64,
     /// Stops after so many evaluations without improvement.
     pub early_stop: Option<u64>,
-    /// What an evaluation's metric should become.
+    /// The name of the metric that says which evaluation is best.
+    pub validation_metric: String,
+    /// What it should become.
     pub goal: Goal,
     /// Averages the best parameters at the end.
     pub model_soup: Option<Soup>,

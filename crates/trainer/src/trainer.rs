@@ -226,7 +226,14 @@ impl<'a> Trainer<'a> {
         self.state.evaluated = update;
         self.saved = 0; // what was saved of this update has not been evaluated
         let (metric, improved, values) = (measured.metric, rank.improved, measured.values);
-        self.tell(&Event::Evaluated(Evaluated { update, metric, improved, training_loss, values }))
+        self.tell(&Event::Evaluated(Evaluated {
+            update,
+            validation_metric: self.plan.validation_metric.clone(),
+            metric,
+            improved,
+            training_loss,
+            values,
+        }))
     }
 
     fn save_best(&mut self, update: u64) -> Result<(), TrainError> {

@@ -102,7 +102,7 @@ fn summary(job: &Job, survey: &Survey) -> String {
     );
     if let Some(audit) = &survey.audit {
         let turns = match audit.turns {
-            turns if turns == survey.rows => String::new(),
+            turns if turns == 0 || turns == survey.rows => String::new(),
             turns => format!(", in {turns} answers"),
         };
         line("learnt", format!("{:.1} % of all tokens{turns}", 100.0 * audit.share_learnt));

@@ -106,7 +106,8 @@ fn answer(summary: &Summary, folder: &Path) -> Value {
 
 fn said(summary: &Summary, folder: &Path) -> String {
     let best = summary.best.map_or_else(String::new, |best| {
-        format!("best loss {:.4} after update {}\n", best.metric, best.update)
+        let name = &summary.validation_metric;
+        format!("best {name} {:.4} after update {}\n", best.metric, best.update)
     });
     format!("{} updates\n{best}learnt: {}", summary.update, model_folder(folder).display())
 }

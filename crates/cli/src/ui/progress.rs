@@ -178,13 +178,7 @@ impl fidelio::trainer::Observer for Lessons<'_> {
                 "learning {parameters} parameters from {rows} rows, updates {update} to {of}"
             )),
             TrainingEvent::Step(step) => self.step(step),
-            TrainingEvent::Evaluated(found) => self.say(&format!(
-                "after update {}: loss {:.4} on held-out rows, {:.4} on learnt ones{}",
-                found.update,
-                found.metric,
-                found.training_loss,
-                if found.improved { ", the best so far" } else { "" }
-            )),
+            TrainingEvent::Evaluated(found) => self.say(&evaluated(found)),
             TrainingEvent::Finished(_) => {
                 if let Some(meter) = self.meter.take() {
                     let took = meter.clear();
@@ -197,6 +191,21 @@ impl fidelio::trainer::Observer for Lessons<'_> {
         let stop = interrupt::asked();
         Ok(if stop { fidelio::trainer::Flow::Stop } else { fidelio::trainer::Flow::Continue })
     }
+}
+
+/// An evaluation on one line: the loss, and what it is judged by if that is something else.
+fn evaluated(found: &fidelio::trainer::Evaluated) -> String {
+    let update = found.update;
+    let loss = found.values.get("loss").copied().unwrap_or(found.metric);
+    let judged = match found.validation_metric.as_str() {
+        "loss" => String::new(),
+        name => format!(", {name} {:.4}", found.metric),
+    };
+    let best = if found.improved { ", the best so far" } else { "" };
+    let learnt = found.training_loss;
+    format!(
+        "after update {update}: loss {loss:.4} on held-out rows, {learnt:.4} on learnt ones{judged}{best}"
+    )
 }
 
 const UPDATES_BAR: &str = "{prefix} {bar:24} {pos}/{len} updates{msg}, {eta} left";

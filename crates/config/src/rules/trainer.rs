@@ -16,6 +16,7 @@ impl Rules<'_> {
         }
         self.batches();
         self.checkpoints();
+        self.answers();
         self.clipping();
         self.optimizer();
         self.schedule();
@@ -47,6 +48,18 @@ impl Rules<'_> {
                 .at(Kind::Contradiction, most, format!("`{most}` needs a number in `{rows}`"))
                 .because("with `auto`, how many rows are evaluated would depend on the machine")
                 .hint("add `eval_batch_size: 8`");
+            self.found.push(problem);
+        }
+    }
+
+    fn answers(&mut self) {
+        let asked = "trainer.predict_with_generate";
+        let answers = self.view.written(asked) == Some(&Value::Bool(true));
+        if answers && self.view.measured_as() == "document" {
+            let problem = self
+                .at(Kind::Contradiction, asked, "documents ask for no answer".to_owned())
+                .hint("remove it: their loss is measured");
+            let problem = self.also(problem, "prompt.document", "the documents");
             self.found.push(problem);
         }
     }

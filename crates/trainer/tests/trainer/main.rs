@@ -27,7 +27,7 @@ pub fn plan() -> TrainPlan {
             { "type": "sgd", "momentum": 0.8, "dampening": 0.0, "weight_decay": 0.01,
               "nesterov": false } },
         "share_beginnings": null, "evaluate_every": 2, "checkpoint_every": 100,
-        "early_stop": null, "goal": "minimize", "model_soup": null
+        "early_stop": null, "validation_metric": "loss", "goal": "minimize", "model_soup": null
     });
     serde_json::from_value(plan).unwrap()
 }
