@@ -193,7 +193,7 @@ fn tokens(outcome: Outcome) -> Vec<u32> {
 }
 
 fn continue_prompt(
-    engine: &mut Engine,
+    engine: &mut Engine<'_>,
     prompt: &[u32],
     decoding: Decoding,
     on: &mut dyn FnMut(&str) -> Flow,

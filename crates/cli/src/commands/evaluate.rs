@@ -62,6 +62,25 @@ pub(super) fn measure(
     saved: &Saved,
     ui: &Ui,
 ) -> Result<(), Failure> {
+    let evaluation = measured(run, job, folder, saved, ui)?;
+    let (results, predictions) = (folder.results(), &evaluation.predictions);
+    ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
+    predict::stopped(
+        predictions.stopped,
+        predictions.usage.rows,
+        job.plan().data.rows,
+        results.folder(),
+    )
+}
+
+/// Answers the rows of a job, measures the answers and writes what came of it.
+pub(super) fn measured(
+    run: &RunFile,
+    job: &mut Job,
+    folder: &RunFolder,
+    saved: &Saved,
+    ui: &Ui,
+) -> Result<Evaluation, Failure> {
     super::say_notes(ui, job);
 
     let mut watch = Watch::new(ui);
@@ -83,13 +102,7 @@ pub(super) fn measure(
     predict::say_usage(ui, &evaluation.usage);
     ui.note(format!("results in {}", results.folder().display()));
     say_headline(ui, &evaluation, job);
-    ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
-    predict::stopped(
-        predictions.stopped,
-        predictions.usage.rows,
-        job.plan().data.rows,
-        results.folder(),
-    )
+    Ok(evaluation)
 }
 
 fn say_headline(ui: &Ui, evaluation: &Evaluation, job: &Job) {
