@@ -136,7 +136,7 @@ impl TrainPlan {
         if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
             return wrong("learning_rate", "must be a number of at least 0");
         }
-        if let Some(plateau) = self.plateau
+        if let Some(plateau) = &self.plateau
             && !(plateau.rate > 0.0 && plateau.rate < 1.0)
         {
             return wrong("plateau.rate", "must be between 0 and 1");

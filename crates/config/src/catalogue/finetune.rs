@@ -157,10 +157,12 @@ pub(crate) const OF_LOSS: [&str; 4] =
 
 const ANSWERS: Fill = Fill::From {
     derive: |view, parent| {
-        let metric = view.written(&join(parent, "validation_metric")).and_then(Value::as_str);
-        Some(Value::from(metric.is_some_and(|metric| !OF_LOSS.contains(&metric))))
+        let written = |path: &str| view.written(&join(parent, path)).and_then(Value::as_str);
+        let plateau = "learning_rate_scheduler.reduce_eval_metric";
+        let mut metrics = ["validation_metric", plateau].into_iter().filter_map(written);
+        Some(Value::from(metrics.any(|metric| !OF_LOSS.contains(&metric))))
     },
-    words: "`true` where a `validation_metric` is written that is made from answers, else `false`",
+    words: "`true` where `validation_metric` or `reduce_eval_metric` is written and made from answers, else `false`",
 };
 
 const SIZE_OR_AUTO: Type = Type::Either(&[SIZE, AUTO]);

@@ -7,6 +7,7 @@ mod schedule;
 use serde_json::Value;
 
 use super::Rules;
+use crate::catalogue::OF_LOSS;
 use crate::problem::Kind;
 
 impl Rules<'_> {
@@ -60,6 +61,17 @@ impl Rules<'_> {
                 .at(Kind::Contradiction, asked, "documents ask for no answer".to_owned())
                 .hint("remove it: their loss is measured");
             let problem = self.also(problem, "prompt.document", "the documents");
+            self.found.push(problem);
+        }
+        let plateau = "trainer.learning_rate_scheduler.reduce_eval_metric";
+        let watched = self.view.text(plateau).filter(|metric| !OF_LOSS.contains(metric));
+        if let (Some(metric), Some(Value::Bool(false))) = (watched, self.view.written(asked)) {
+            let message =
+                format!("`{metric}` is made from answers, and none are made while training");
+            let problem = self
+                .at(Kind::Contradiction, plateau, message)
+                .hint("watch `loss`, or remove `predict_with_generate: false`");
+            let problem = self.also(problem, asked, "decided here");
             self.found.push(problem);
         }
     }

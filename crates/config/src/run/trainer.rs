@@ -102,12 +102,20 @@ impl Finetune {
     /// The metric that chooses the best model while training.
     pub fn judged_by(&self) -> &str {
         let metric = self.evaluation.validation_metric.as_deref().unwrap_or("loss");
+        if OF_LOSS.contains(&metric) || self.predict_with_generate == Some(true) {
+            Self::measured_as(metric)
+        } else {
+            "loss"
+        }
+    }
+
+    /// The name under which an evaluation while training has a metric, or one that rises and falls
+    /// with it.
+    pub fn measured_as(metric: &str) -> &str {
         match metric {
-            "perplexity" | "next_token_perplexity" => "perplexity",
-            metric if self.predict_with_generate == Some(true) && !OF_LOSS.contains(&metric) => {
-                metric
-            }
-            _ => "loss",
+            "next_token_perplexity" => "perplexity",
+            "bits_per_byte" => "loss",
+            metric => metric,
         }
     }
 

@@ -106,7 +106,7 @@ impl Scripted {
 impl Evaluate for Scripted {
     fn evaluate(&mut self, _: &mut dyn Session) -> Result<Measured, Box<dyn Error + Send + Sync>> {
         let metric = self.0.next().ok_or("the script is over")?;
-        Ok(Measured { metric, values: BTreeMap::new() })
+        Ok(Measured { metric, values: BTreeMap::from([("worse".to_owned(), 1.0 - metric)]) })
     }
 }
 
