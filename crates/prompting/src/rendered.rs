@@ -32,7 +32,7 @@ pub struct Rendered {
     pub text: String,
     /// The bytes of the text each token stands for; empty for tokens that were added to it.
     pub ranges: Vec<Range<usize>>,
-    /// How many tokens the prompt has.
+    /// How many tokens the prompt has; of a document, how many come before the first that is learnt.
     pub prompt_len: usize,
     /// What was shortened.
     pub cuts: Vec<Cut>,

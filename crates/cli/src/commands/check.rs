@@ -93,10 +93,14 @@ fn summary(job: &Job, survey: &Survey) -> String {
     let (context, reserved) = (plan.context, plan.reserved_for_answer);
     line("context", format!("{context} tokens, {reserved} of them kept for the answer"));
     let ledger = &survey.ledger;
+    let again = match ledger.repeated {
+        0 => String::new(),
+        tokens => format!("; windows read {tokens} of them again"),
+    };
     line(
         "ledger",
         format!(
-            "{} tokens read = {} learnt + {} masked + {} dropped + {} cut",
+            "{} tokens read = {} learnt + {} masked + {} dropped + {} cut{again}",
             ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
         ),
     );

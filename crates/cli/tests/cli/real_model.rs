@@ -167,7 +167,9 @@ fn documents_are_checked_and_measured() {
     let arguments = ["-c", "read.yaml", "--dataset", "qa.csv"];
     let said = real.run(&[&["check"][..], &arguments].concat()).expect(0);
     assert!(
-        said.stdout.contains("11 tokens read = 9 learnt + 2 masked + 0 dropped + 0 cut"),
+        said.stdout.contains(
+            "11 tokens read = 9 learnt + 2 masked + 0 dropped + 0 cut; windows read 1 of"
+        ),
         "{said}"
     );
     let row = real.run(&[&["check", "--row", "1"][..], &arguments].concat()).expect(0);

@@ -79,8 +79,13 @@ impl Talk {
         Self { plain: cut(&self.plain), marked: self.marked.as_ref().map(cut) }
     }
 
+    /// What it reads like.
+    pub(super) fn text(&self, chat: &ChatTemplate, prompt: bool) -> Result<String, PromptError> {
+        chat.render(&self.plain, prompt)
+    }
+
     pub(super) fn show(&self, chat: &ChatTemplate, prompt: bool) -> Result<Shown, PromptError> {
-        let text = chat.render(&self.plain, prompt)?;
+        let text = self.text(chat, prompt)?;
         let tracked = |talk: &Conversation| {
             let rendering = chat.render_tracked(talk, prompt).ok()?;
             marks::without_marks(&rendering).filter(|u| u.marked.text == text)

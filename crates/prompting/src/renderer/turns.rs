@@ -74,12 +74,12 @@ impl Renderer {
         let (text, tokens) = (&prompt.shown.text, &prompt.encoded.tokens);
         let refused = |error: PromptError| TurnProblem::Refused { reason: error.to_string() };
         let own_prompt = talk.first(at).show(chat, true).map_err(refused)?;
-        let answered = talk.first(at + 1).show(chat, false).map_err(refused)?;
+        let answered = talk.first(at + 1).text(chat, false).map_err(refused)?;
         if !text.starts_with(&own_prompt.text) {
             let Parting { common_end, has, other } = Parting::of(text, &own_prompt.text);
             return Err(TurnProblem::PromptChanges { common_end, has, prompt_has: other });
         }
-        let answered = self.until_first_stop(&answered.text);
+        let answered = self.until_first_stop(&answered);
         if !text.starts_with(answered) || answered.len() <= own_prompt.text.len() {
             let Parting { common_end, has, other } = Parting::of(text, answered);
             return Err(TurnProblem::AnswerChanges { common_end, has, turn_has: other });
