@@ -117,6 +117,49 @@ pub trait Session: Send {
     }
 }
 
+/// A session that is lent: whoever takes one by value may be given a borrowed one.
+impl<S: Session + ?Sized> Session for &mut S {
+    fn capacity(&self) -> Capacity {
+        (**self).capacity()
+    }
+
+    fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError> {
+        (**self).extend(steps)
+    }
+
+    fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
+        (**self).fork(row)
+    }
+
+    fn truncate(&mut self, row: RowId, keep: usize) -> Result<(), BackendError> {
+        (**self).truncate(row, keep)
+    }
+
+    fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
+        (**self).score(batch, want)
+    }
+
+    fn add_adapter(
+        &mut self,
+        spec: &AdapterSpec,
+        weights: Option<&dyn Weights>,
+    ) -> Result<AdapterId, BackendError> {
+        (**self).add_adapter(spec, weights)
+    }
+
+    fn remove_adapter(&mut self, adapter: AdapterId) -> Result<(), BackendError> {
+        (**self).remove_adapter(adapter)
+    }
+
+    fn learn(&mut self, spec: &LearnSpec) -> Result<&mut dyn Learn, BackendError> {
+        (**self).learn(spec)
+    }
+
+    fn learning(&mut self) -> Option<&mut dyn Learn> {
+        (**self).learning()
+    }
+}
+
 /// What a backend is and has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct BackendInfo {

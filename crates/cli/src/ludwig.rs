@@ -7,12 +7,13 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::{failure, ui};
 
 /// Ludwig's short flags of two letters, which clap would read as one flag and its value.
-const FLAGS: [(&str, &str); 7] = [
+const FLAGS: [(&str, &str); 8] = [
     ("-cs", "--config-str"),
     ("-od", "--output-directory"),
     ("-rs", "--random-seed"),
     ("-gc", "--generation-config"),
     ("-bs", "--batch-size"),
+    ("-kf", "--k-fold"),
     ("-sstp", "--skip-save-predictions"),
     ("-sses", "--skip-save-eval-stats"),
 ];

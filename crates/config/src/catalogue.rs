@@ -21,6 +21,7 @@ mod trainer;
 mod walk;
 
 pub use feature::{Metric, metrics_of};
+pub(crate) use finetune::OF_LOSS;
 pub use top::RUN_FILE;
 pub(crate) use walk::shorthand;
 pub use walk::{Entry, entries};

@@ -58,6 +58,14 @@ impl<'a> View<'a> {
         self.broken(path) || self.get(path).is_some()
     }
 
+    /// What the run file's output is measured as: `text`, `category`, or `document` where there are no answers.
+    pub fn measured_as(&self) -> &'a str {
+        match self.get("prompt.document") {
+            Some(_) => "document",
+            None => self.text("output_features.0.type").unwrap_or("text"),
+        }
+    }
+
     /// Whether nothing stands there, or something broken.
     pub fn may_lack(&self, path: &str) -> bool {
         self.broken(path) || self.get(path).is_none()

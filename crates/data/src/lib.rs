@@ -9,6 +9,7 @@
 
 mod dates;
 mod error;
+mod folds;
 mod micro_batches;
 mod missing;
 mod notes;
@@ -26,6 +27,7 @@ mod vocabulary;
 mod write;
 
 pub use error::DataError;
+pub use folds::fold;
 pub use micro_batches::micro_batches;
 pub use missing::{Filled, MissingValues, Strategy};
 pub use notes::{Note, Set};

@@ -24,6 +24,7 @@
 mod category;
 mod compare;
 mod confusion;
+mod document;
 mod drift;
 mod error;
 mod estimate;
@@ -39,6 +40,7 @@ pub use category::{Baseline, CategoryRows, CategoryStatistics, ClassStatistics, 
 pub use compare::{
     CategoryComparison, Comparison, compare_categories, compare_scores, compare_sums, sign_test,
 };
+pub use document::DocumentStatistics;
 pub use drift::{Drift, DriftMeter};
 pub use error::EvalError;
 pub use estimate::{Bootstrap, Estimate};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CategoryStatistics, Estimate, FeatureStatistics, TextStatistics};
+use crate::{CategoryStatistics, DocumentStatistics, Estimate, FeatureStatistics, TextStatistics};
 
 /// One figure of a report: what a run is judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,10 +30,11 @@ pub enum Better {
 impl Better {
     /// Which way the metric of this name improves.
     pub fn of(metric: &str) -> Self {
-        const LOWER: [&str; 7] = [
+        const LOWER: [&str; 8] = [
             "loss",
             "perplexity",
             "next_token_perplexity",
+            "bits_per_byte",
             "word_error_rate",
             "char_error_rate",
             "brier",
@@ -58,6 +59,7 @@ impl FeatureStatistics {
         let found = match self {
             Self::Category(of) => category(of, metric),
             Self::Text(of) => text(of, metric),
+            Self::Document(of) => document(of, metric),
         }?;
         let better = Better::of(metric);
         let (value, interval) = match found {
@@ -121,6 +123,15 @@ fn text(of: &TextStatistics, metric: &str) -> Option<Found> {
         "sequence_accuracy" => of.sequence_accuracy?.into(),
         "loss" => of.loss?.into(),
         "perplexity" | "next_token_perplexity" => of.perplexity?.into(),
+        _ => return None,
+    })
+}
+
+fn document(of: &DocumentStatistics, metric: &str) -> Option<Found> {
+    Some(match metric {
+        "loss" => of.loss.into(),
+        "perplexity" | "next_token_perplexity" => of.perplexity.into(),
+        "bits_per_byte" => of.bits_per_byte.into(),
         _ => return None,
     })
 }

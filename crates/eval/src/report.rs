@@ -5,7 +5,7 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{CategoryStatistics, Estimate, TextStatistics, table::Table};
+use crate::{CategoryStatistics, DocumentStatistics, Estimate, TextStatistics, table::Table};
 
 /// Above this many labels the table of confusions stands for the matrix.
 const MATRIX_LABELS: usize = 10;
@@ -31,6 +31,8 @@ pub enum FeatureStatistics {
     Category(Box<CategoryStatistics>),
     /// Text was written.
     Text(Box<TextStatistics>),
+    /// Documents were read.
+    Document(Box<DocumentStatistics>),
 }
 
 impl Report {
@@ -52,6 +54,12 @@ impl From<TextStatistics> for FeatureStatistics {
     }
 }
 
+impl From<DocumentStatistics> for FeatureStatistics {
+    fn from(statistics: DocumentStatistics) -> Self {
+        Self::Document(Box::new(statistics))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, statistics)) in self.features.iter().enumerate() {
@@ -64,6 +72,11 @@ impl fmt::Display for Report {
                 FeatureStatistics::Text(text) => {
                     writeln!(f, "{gap}## {name}: {} rows\n", text.rows)?;
                     write_text(f, text)?;
+                }
+                FeatureStatistics::Document(read) => {
+                    let (documents, tokens) = (read.documents, read.tokens);
+                    writeln!(f, "{gap}## {name}: {documents} documents, {tokens} tokens\n")?;
+                    write_documents(f, read)?;
                 }
             }
         }
@@ -195,6 +208,20 @@ fn write_text(f: &mut fmt::Formatter<'_>, of: &TextStatistics) -> fmt::Result {
     Ok(())
 }
 
+fn write_documents(f: &mut fmt::Formatter<'_>, of: &DocumentStatistics) -> fmt::Result {
+    let mut table = Table::new([
+        "figure".to_owned(),
+        "value".to_owned(),
+        interval_name(of.bootstrap.confidence),
+    ]);
+    for (name, estimate) in
+        [("loss", of.loss), ("perplexity", of.perplexity), ("bits per byte", of.bits_per_byte)]
+    {
+        table.row([name.to_owned(), number(estimate.value), interval(estimate)]);
+    }
+    f.write_str(&table.render())
+}
+
 /// An empty label (Ludwig's default fallback) would be an invisible one.
 fn shown(label: &str) -> &str {
     if label.is_empty() { "(empty)" } else { label }
@@ -244,6 +271,8 @@ mod tests {
         let text = TextStatistics::measure(&rows, &Bootstrap::default()).unwrap();
         let mut report = Report::of("label", category);
         report.features.insert("answer".into(), text.into());
+        let read = DocumentStatistics::measure(&losses, &[20, 9, 5], &Bootstrap::default());
+        report.features.insert("document".into(), read.unwrap().into());
         report
     }
 

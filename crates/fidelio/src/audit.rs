@@ -15,8 +15,11 @@ const NAMED: usize = 5;
 pub struct Audit {
     /// Learnt tokens over all.
     pub share_learnt: f64,
-    /// Rows whose last learnt token is none that generation stops at: a model that learns from
-    /// them does not learn to end.
+    /// Answers that are learnt: more than there are rows where conversations have several, and 0
+    /// for documents.
+    pub turns: usize,
+    /// Rows with an answer whose last token is none that generation stops at: a model that learns
+    /// from them does not learn to end.
     pub without_stop: Finding,
     /// Rows that stand in the data before, token for token.
     pub repeated: Finding,
@@ -43,17 +46,25 @@ impl Finding {
 }
 
 impl Audit {
+    /// Looks at windows of documents. They end where they end, and all begin alike.
+    pub(crate) fn of_documents(rows: &[Prepared]) -> Self {
+        let audit = Self::of(rows, &[]);
+        let none = Finding::default;
+        Self { turns: 0, without_stop: none(), contradicting: none(), ..audit }
+    }
+
     /// Looks at rendered rows; `stops` are the tokens that generation ends at.
     pub(crate) fn of(rows: &[Prepared], stops: &[u32]) -> Self {
-        let (mut learnt, mut tokens) = (0_usize, 0_usize);
+        let (mut learnt, mut tokens, mut turns) = (0_usize, 0_usize, 0_usize);
         let [mut without_stop, mut repeated, mut contradicting] = [const { Vec::new() }; 3];
         let mut answers: BTreeMap<&[u32], &[u32]> = BTreeMap::new();
         for row in rows {
             let prompt = row.learn.iter().take_while(|learnt| !**learnt).count();
             learnt += row.learn.iter().filter(|learnt| **learnt).count();
             tokens += row.prompt.len();
-            let last = row.prompt.iter().zip(&row.learn).rev().find(|(_, learnt)| **learnt);
-            if last.is_none_or(|(token, _)| !stops.contains(token)) {
+            let ends: Vec<u32> = ends_of_turns(row).collect();
+            turns += ends.len();
+            if ends.is_empty() || ends.iter().any(|token| !stops.contains(token)) {
                 without_stop.push(&row.place);
             }
             let (prompt, answer) = row.prompt.split_at(prompt);
@@ -74,11 +85,19 @@ impl Audit {
         };
         Self {
             share_learnt: learnt as f64 / tokens.max(1) as f64,
+            turns,
             without_stop: finding(without_stop),
             repeated: finding(repeated),
             contradicting: finding(contradicting),
         }
     }
+}
+
+/// The last token of each run of learnt ones.
+fn ends_of_turns(row: &Prepared) -> impl Iterator<Item = u32> {
+    let after = row.learn.iter().skip(1).chain([&false]);
+    let ends = row.prompt.iter().zip(row.learn.iter().zip(after));
+    ends.filter(|(_, (learnt, next))| **learnt && !**next).map(|(token, _)| *token)
 }
 
 #[cfg(test)]
@@ -92,7 +111,7 @@ mod tests {
         let place = Place { file, line, unit: Unit::Line };
         let learn = (0..prompt.len() + answer.len()).map(|i| i >= prompt.len()).collect();
         let ids = [prompt, answer].concat();
-        Prepared { number: line, place, prompt: ids, learn, answers: Vec::new() }
+        Prepared { number: line, place, prompt: ids, learn, answers: Vec::new(), learnt_bytes: 0 }
     }
 
     #[test]
@@ -108,5 +127,14 @@ mod tests {
         assert_eq!(audit.contradicting.first, ["`a.csv` line 4"]);
         assert_eq!(audit.without_stop.first, ["`a.csv` line 5"]);
         assert!((audit.share_learnt - 7.0 / 15.0).abs() < 1e-12);
+        assert_eq!(audit.turns, 4);
+    }
+
+    #[test]
+    fn an_earlier_turn_that_does_not_end_is_found() {
+        let mut talk = row(2, &[1, 2], &[5, 3, 6, 9]);
+        talk.learn = vec![false, false, true, false, true, true];
+        let audit = Audit::of(&[talk], &[9]);
+        assert_eq!((audit.turns, audit.without_stop.rows), (2, 1));
     }
 }

@@ -25,6 +25,17 @@ pub struct DataArgs {
     pub options: ReadOptions,
     /// The part that is wanted.
     pub split: SplitChoice,
+    /// Cross-validation: these rows are tested, the rest is learnt, whatever the run file's split.
+    pub fold: Option<Fold>,
+}
+
+/// One of the folds that a table is divided into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fold {
+    /// Which, counted from 0.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
 }
 
 /// A part of the data.
@@ -104,11 +115,8 @@ pub(crate) fn rows(
     let table: Arc<dyn Source> = Arc::new(Table::open(&files, &data.options)?);
     let read = table.len();
     let mut notes = Vec::new();
-    let wanted = if whole {
-        part(config, table.as_ref(), data.split, &mut notes)?
-    } else {
-        (0..read).collect()
-    };
+    let wanted =
+        if whole { part(config, table.as_ref(), data, &mut notes)? } else { (0..read).collect() };
     if wanted.is_empty() {
         return Err(Error::EmptySplit { split: data.split.name() });
     }
@@ -126,14 +134,24 @@ pub(crate) fn rows(
 fn part(
     config: &config::RunConfig,
     table: &dyn Source,
-    split: SplitChoice,
+    data: &DataArgs,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<usize>, Error> {
     let how = &config.preprocessing;
     let sampling = Sampling { sample_ratio: how.sample_ratio, sample_size: how.sample_size };
+    let split = data.split;
     if split == SplitChoice::Full {
         let all = (0..table.len()).collect();
         return Ok(sampling.take(all, config.random_seed, notes)?);
+    }
+    if let Some(Fold { number, of }) = data.fold {
+        let all = sampling.take((0..table.len()).collect(), config.random_seed, notes)?;
+        let (fold, rest) = fidelio_data::fold(&all, number, of, config.random_seed);
+        return Ok(match data.split {
+            SplitChoice::Training => rest,
+            SplitChoice::Validation => Vec::new(),
+            SplitChoice::Test | SplitChoice::Full => fold,
+        });
     }
     let Division { train, validation, test, notes: divided } =
         divide(table, &sampling, &split_of(&how.split), config.random_seed)?;

@@ -111,6 +111,15 @@ pub enum Error {
     /// A run file that learns, asked for answers before it has learnt.
     #[error("`trainer.type: finetune` learns, and nothing has been learnt yet")]
     NotTrained,
+    /// A metric that chooses the best model, and that some validation rows do not define.
+    #[error("`{metric}` is not defined for the validation rows, so no model is the best")]
+    Undefined {
+        /// The metric.
+        metric: String,
+    },
+    /// A run over plain documents, asked for answers.
+    #[error("`prompt.document` holds plain documents, which ask for no answer")]
+    NothingAsked,
     /// A training run's prompts or tokens were others than they would be now.
     #[error("`{path}` was trained with another {what}")]
     OtherThanTrained {
@@ -180,6 +189,12 @@ impl Error {
                 "run `fidelio train`, then use the folder with `-m`; or write `trainer: {type: none}`"
                     .into(),
             ),
+            Self::Undefined { .. } => {
+                Some("choose another `trainer.validation_metric`, or other validation rows".into())
+            }
+            Self::NothingAsked => {
+                Some("use `fidelio evaluate` for their perplexity, `fidelio generate` for text".into())
+            }
             Self::OtherThanTrained { .. } => {
                 Some("use the model and the prompt of the training run, or train anew".into())
             }

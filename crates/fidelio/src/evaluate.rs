@@ -36,26 +36,53 @@ impl Job {
     /// # Errors
     /// As [`Job::predict`]; and when a row's expected answer cannot be read.
     pub fn evaluate(&mut self, observer: &mut dyn Observer) -> Result<Evaluation, Error> {
+        if self.learns {
+            return Err(Error::NotTrained);
+        }
+        if matches!(self.plan.answer, AnswerPlan::Documents) {
+            return self.measure_documents(observer);
+        }
         let predictions = self.predict(observer)?;
         if predictions.rows.is_empty() {
             return Err(Error::Stopped);
         }
-        let (report, expected) = match self.plan.answer {
-            AnswerPlan::Text { .. } => self.measure_text(&predictions, observer)?,
-            AnswerPlan::Score { .. } | AnswerPlan::Match { .. } => {
-                self.measure_labels(&predictions)?
-            }
+        let losses = match self.plan.answer {
+            AnswerPlan::Text { .. } => self.losses(&predictions, observer)?,
+            _ => None,
         };
+        let (report, expected) =
+            self.measure(&predictions, losses.as_deref(), &self.bootstrap())?;
         let usage = predictions.usage;
         let headline = report.features[0].figure(&self.plan.validation_metric);
         Ok(Evaluation { report, headline, predictions, expected, usage })
     }
 
-    fn bootstrap(&self) -> Bootstrap {
+    /// Measures answers; `losses` are those of the expected texts, where they are known.
+    pub(crate) fn measure(
+        &self,
+        predictions: &Predictions,
+        losses: Option<&[LossSum]>,
+        bootstrap: &Bootstrap,
+    ) -> Result<(Report, Vec<String>), Error> {
+        match self.plan.answer {
+            AnswerPlan::Score { .. } | AnswerPlan::Match { .. } => {
+                self.measure_labels(predictions, bootstrap)
+            }
+            AnswerPlan::Text { .. } | AnswerPlan::Documents => {
+                self.measure_text(predictions, losses, bootstrap)
+            }
+        }
+    }
+
+    pub(crate) fn bootstrap(&self) -> Bootstrap {
         Bootstrap { seed: self.plan.random_seed, ..Bootstrap::default() }
     }
 
-    fn measure_labels(&self, predictions: &Predictions) -> Result<(Report, Vec<String>), Error> {
+    fn measure_labels(
+        &self,
+        predictions: &Predictions,
+        bootstrap: &Bootstrap,
+    ) -> Result<(Report, Vec<String>), Error> {
         let vocabulary = self.labels.as_ref().expect("a category output has labels");
         let mut labels = vocabulary.labels().to_vec();
         let mut truth = Vec::with_capacity(predictions.rows.len());
@@ -79,17 +106,17 @@ impl Job {
             top_k: self.top_k,
             ..CategoryRows::new(&labels, &truth, &predicted)
         };
-        let statistics = CategoryStatistics::measure(&rows, &self.bootstrap())?;
+        let statistics = CategoryStatistics::measure(&rows, bootstrap)?;
         let expected = truth.iter().map(|&label| labels[label].clone()).collect();
         Ok((Report::of(self.output.0.clone(), statistics), expected))
     }
 
     fn measure_text(
-        &mut self,
+        &self,
         predictions: &Predictions,
-        observer: &mut dyn Observer,
+        losses: Option<&[LossSum]>,
+        bootstrap: &Bootstrap,
     ) -> Result<(Report, Vec<String>), Error> {
-        let mut answers = Vec::with_capacity(predictions.rows.len());
         let mut expected = Vec::with_capacity(predictions.rows.len());
         let mut references = Vec::with_capacity(predictions.rows.len());
         for prediction in &predictions.rows {
@@ -98,18 +125,16 @@ impl Job {
             let answer = &right.answers[0];
             expected.push(self.expected_text(&row, answer)?);
             references.push(without_stop(answer, self.renderer.stop_ids()).to_vec());
-            answers.push(right);
         }
-        let losses = self.losses(&answers, observer)?;
         let responses: Vec<String> =
             predictions.rows.iter().map(|row| row.response.clone().unwrap_or_default()).collect();
         let ids: Vec<Vec<u32>> = predictions.rows.iter().map(|row| row.ids.clone()).collect();
         let rows = TextRows {
             tokens: Some(TokenRows { predictions: &ids, references: &references }),
-            losses: losses.as_deref(),
+            losses,
             ..TextRows::new(&responses, &expected)
         };
-        let statistics = TextStatistics::measure(&rows, &self.bootstrap())?;
+        let statistics = TextStatistics::measure(&rows, bootstrap)?;
         Ok((Report::of(self.output.0.clone(), statistics), expected))
     }
 
@@ -129,15 +154,19 @@ impl Job {
     /// The loss of every expected answer; none if the observer stops.
     fn losses(
         &mut self,
-        answers: &[Prepared],
+        predictions: &Predictions,
         observer: &mut dyn Observer,
     ) -> Result<Option<Vec<LossSum>>, Error> {
+        let mut answers: Vec<Prepared> = Vec::with_capacity(predictions.rows.len());
+        for prediction in &predictions.rows {
+            answers.extend(self.expected(prediction.row)?);
+        }
         let mut session = self.open()?;
         let rows_at_once = self.plan.rows_at_once;
         let scored = score_labels(
             session.as_mut(),
             self.adapter,
-            answers,
+            &answers,
             rows_at_once,
             Stage::Losses,
             observer,

@@ -187,12 +187,13 @@ fn rules(chat: ChatUse, system: Option<String>) -> Rules {
 fn tokens(outcome: Outcome) -> Vec<u32> {
     match outcome {
         Outcome::Kept(rendered) => rendered.ids,
+        Outcome::Windows { .. } => unreachable!("a prompt is no document"),
         Outcome::Dropped { reason, .. } => unreachable!("no rule drops rows here: {reason}"),
     }
 }
 
 fn continue_prompt(
-    engine: &mut Engine,
+    engine: &mut Engine<'_>,
     prompt: &[u32],
     decoding: Decoding,
     on: &mut dyn FnMut(&str) -> Flow,

@@ -54,6 +54,8 @@ pub(crate) struct Prepared {
     pub(crate) learn: Vec<bool>,
     /// Where labels are scored: each label's tokens with its stop.
     pub(crate) answers: Vec<Vec<u32>>,
+    /// Bytes of the text that its learnt tokens stand for.
+    pub(crate) learnt_bytes: usize,
 }
 
 /// All rows, tried.
@@ -120,7 +122,8 @@ impl Job {
         let device = machine.device(&config.device)?;
         let rows = dataset::rows(config, data, true)?;
         let column = config.output().column();
-        if config.prompt.messages.is_none() && !has(rows.source.as_ref(), column) {
+        let apart = config.prompt.messages.is_none() && config.prompt.document.is_none();
+        if apart && !has(rows.source.as_ref(), column) {
             let have = rows.source.columns().to_vec();
             return Err(Error::NoAnswers { column: column.into(), have });
         }
@@ -214,14 +217,16 @@ impl Job {
         &self.renderer
     }
 
-    /// What the model reads for a row (from 0), token by token; none if a rule drops the row.
+    /// What the model reads for a row (from 0), token by token: once, or in several windows for a
+    /// long document; not at all if a rule drops the row.
     ///
     /// # Errors
     /// When the row does not exist or cannot become a prompt.
-    pub fn explain(&self, number: usize) -> Result<Option<Explanation>, Error> {
+    pub fn explain(&self, number: usize) -> Result<Vec<Explanation>, Error> {
         let row = self.source.row(number)?;
         let (outcome, _) = self.render(number, &row)?;
-        Ok(outcome.kept().map(|rendered| self.renderer.explain_rendered(&rendered)))
+        let windows = outcome.windows();
+        Ok(windows.iter().map(|rendered| self.renderer.explain_rendered(rendered)).collect())
     }
 
     /// The session on the model, opened at the first call.
@@ -245,14 +250,9 @@ impl Job {
             match self.render(number, &row) {
                 Ok((outcome, answers)) => {
                     tried.ledger.count(&outcome);
-                    if let Outcome::Kept(Rendered { ids, learn, .. }) = outcome {
-                        tried.prepared.push(Prepared {
-                            number,
-                            place: row.place,
-                            prompt: ids,
-                            learn,
-                            answers,
-                        });
+                    for window in outcome.windows() {
+                        let (place, answers) = (row.place.clone(), answers.clone());
+                        tried.prepared.push(Prepared::of(number, place, window, answers));
                     }
                 }
                 Err(Error::Prompt(error)) => {
@@ -305,6 +305,15 @@ impl Job {
             }
         }
         Ok((self.renderer.render(&cells, Purpose::Answer)?, Vec::new()))
+    }
+}
+
+impl Prepared {
+    fn of(number: usize, place: Place, rendered: Rendered, answers: Vec<Vec<u32>>) -> Self {
+        let learnt = rendered.ranges.iter().zip(&rendered.learn).filter(|(_, learnt)| **learnt);
+        let learnt_bytes = learnt.map(|(range, _)| range.len()).sum();
+        let Rendered { ids: prompt, learn, .. } = rendered;
+        Self { number, place, prompt, learn, answers, learnt_bytes }
     }
 }
 

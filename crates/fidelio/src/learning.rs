@@ -9,6 +9,7 @@ use fidelio_backend::{
 use fidelio_config::{
     self as config, Adapter, Decay, Finetune, Length, LoraStart, NewLora, Optimizer, RunConfig,
 };
+use fidelio_eval::Better;
 use fidelio_trainer::{
     Decay as Curve, Goal, Plateau, Schedule, Soup, SoupKind, TrainPlan, Watch, warmup_updates,
 };
@@ -96,7 +97,8 @@ pub(crate) fn plan(config: &RunConfig, how: &Finetune, trains: Trains, rows: usi
         evaluate_every: every,
         checkpoint_every: every,
         early_stop: how.patience().map(|evaluations| evaluations as u64),
-        goal: Goal::Minimize,
+        validation_metric: how.judged_by().to_owned(),
+        goal: goal(how.judged_by()),
         model_soup: how.soup.map(|soup| Soup {
             kind: match soup.model_soup {
                 config::ModelSoup::Uniform => SoupKind::Uniform,
@@ -104,6 +106,14 @@ pub(crate) fn plan(config: &RunConfig, how: &Finetune, trains: Trains, rows: usi
             },
             top_k: soup.model_soup_top_k,
         }),
+    }
+}
+
+/// What a metric should become.
+fn goal(metric: &str) -> Goal {
+    match Better::of(metric) {
+        Better::Lower => Goal::Minimize,
+        Better::Higher => Goal::Maximize,
     }
 }
 
@@ -171,10 +181,14 @@ fn schedule(how: &Finetune, updates: u64, evaluate_every: u64) -> Schedule {
 
 fn plateau(how: &Finetune) -> Option<Plateau> {
     let scheduler = &how.learning_rate_scheduler;
+    let watched = |metric: &str| match Finetune::measured_as(metric) {
+        metric if metric == how.judged_by() => Watch::Validation,
+        metric => Watch::Value { name: metric.to_owned(), goal: goal(metric) },
+    };
     scheduler.plateau.as_ref().map(|plateau| Plateau {
         watch: match plateau.split {
             config::WatchedSplit::Training => Watch::TrainingLoss,
-            config::WatchedSplit::Validation => Watch::Validation,
+            config::WatchedSplit::Validation => watched(&plateau.metric),
         },
         patience: plateau.patience as u64,
         rate: plateau.rate,

@@ -78,6 +78,8 @@ pub enum AnswerPlan {
         /// How a label's tokens make its score.
         label_score: &'static str,
     },
+    /// Nothing is answered: every token of a document is scored.
+    Documents,
     /// Text is generated and rules find the label in it.
     Match {
         /// The labels.
@@ -122,6 +124,9 @@ pub(crate) fn answering(
     context: usize,
 ) -> Result<Answering, Error> {
     let config = run.config();
+    if config.prompt.document.is_some() {
+        return Ok(Answering { plan: AnswerPlan::Documents, matcher: None, reserved: 0 });
+    }
     let generated = || -> Result<(Decoding, usize), Error> {
         let decoding = decoding(config, model, renderer_stops, context)?;
         let room = decoding.max_new_tokens;
@@ -238,6 +243,10 @@ fn spellings(model: &Model, word: &str) -> Result<Vec<Vec<u32>>, Error> {
 pub(crate) fn prompt_source(run: &RunFile, source: &dyn Source) -> Result<PromptSource, Error> {
     let config = run.config();
     let output = config.output().column();
+    if let Some(column) = &config.prompt.document {
+        fidelio_data::require_columns(source, &[column.as_str()])?;
+        return Ok(PromptSource::Document { column: column.clone() });
+    }
     if let Some(column) = &config.prompt.messages {
         fidelio_data::require_columns(source, &[column.as_str()])?;
         // An answer in a column of its own; else the last message is the answer.
@@ -304,6 +313,7 @@ pub(crate) fn rules(config: &RunConfig, context: usize, reserved: usize) -> Rule
         config::Overflow::Truncate { side: cut } => {
             Overflow::Truncate { side: side(cut), fields: None }
         }
+        config::Overflow::Window { overlap } => Overflow::Window { overlap },
     };
     Rules {
         chat: match prompt.chat_template {

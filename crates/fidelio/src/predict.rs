@@ -78,7 +78,13 @@ pub struct Usage {
 }
 
 impl Usage {
-    fn new(started: Instant, prompt: u64, completion: u64, computed: u64, rows: usize) -> Self {
+    pub(crate) fn new(
+        started: Instant,
+        prompt: u64,
+        completion: u64,
+        computed: u64,
+        rows: usize,
+    ) -> Self {
         let seconds = started.elapsed().as_secs_f64();
         Self {
             rows,
@@ -101,34 +107,45 @@ impl Job {
         if self.learns {
             return Err(Error::NotTrained);
         }
+        if matches!(self.plan.answer, AnswerPlan::Documents) {
+            return Err(Error::NothingAsked);
+        }
         let prepared = self.prepared(observer)?.prepared;
         let mut session = self.open()?;
+        let predictions = self.answer(session.as_mut(), &prepared, observer);
+        self.session = Some(session);
+        predictions
+    }
+
+    /// Answers rows on a session that is open.
+    pub(crate) fn answer(
+        &self,
+        session: &mut dyn Session,
+        prepared: &[Prepared],
+        observer: &mut dyn Observer,
+    ) -> Result<Predictions, Error> {
         let started = Instant::now();
-        let answer = self.plan.answer.clone();
-        let (rows, computed, stopped) = match &answer {
+        let answer = &self.plan.answer;
+        let (rows, computed, stopped) = match answer {
             AnswerPlan::Score { labels, label_score } => {
                 let scored = score_labels(
-                    session.as_mut(),
+                    session,
                     self.adapter,
-                    &prepared,
+                    prepared,
                     self.plan.rows_at_once,
                     Stage::Scoring,
                     observer,
-                );
-                let scored = scored.and_then(|scored| {
-                    let rows =
-                        self.chosen(session.as_mut(), &prepared, &scored, labels, label_score)?;
-                    Ok((rows, scored.computed, scored.stopped))
-                });
-                self.session = Some(session);
-                scored?
+                )?;
+                let rows = self.chosen(session, prepared, &scored, labels, label_score)?;
+                (rows, scored.computed, scored.stopped)
             }
+            AnswerPlan::Documents => (Vec::new(), 0, false),
             AnswerPlan::Text { decoding } => {
-                self.generated(session, &prepared, decoding, observer)?
+                self.generated(session, prepared, decoding, observer)?
             }
             AnswerPlan::Match { decoding, .. } => {
                 let (mut rows, computed, stopped) =
-                    self.generated(session, &prepared, decoding, observer)?;
+                    self.generated(session, prepared, decoding, observer)?;
                 self.match_labels(&mut rows);
                 (rows, computed, stopped)
             }
@@ -136,7 +153,7 @@ impl Job {
         let numbers: BTreeSet<usize> = rows.iter().map(|row| row.row).collect();
         let answered = || prepared.iter().filter(|row| numbers.contains(&row.number));
         let prompt = answered().map(|row| row.prompt.len() as u64).sum();
-        let completion = match &answer {
+        let completion = match answer {
             AnswerPlan::Score { .. } => {
                 answered().flat_map(|row| &row.answers).map(|answer| answer.len() as u64).sum()
             }
@@ -194,28 +211,29 @@ impl Job {
         let Some(choice) = rendered else { return Ok(Vec::new()) };
         let place = self.source.place(0);
         let (prompt, answers) = (choice.prompt.ids, choice.answers);
-        let row = Prepared { number: 0, place, prompt, learn: Vec::new(), answers };
+        let row =
+            Prepared { number: 0, place, prompt, learn: Vec::new(), answers, learnt_bytes: 0 };
         let scored =
             score_labels(session, self.adapter, &[row], 1, Stage::Scoring, &mut crate::Silent)?;
         Ok(scored.rows.into_iter().next().unwrap_or_default())
     }
 
-    /// Generates an answer for every row. The session comes back even when a round fails.
+    /// Generates an answer for every row. The session is left without rows even when a round fails.
     fn generated(
-        &mut self,
-        session: Box<dyn Session>,
+        &self,
+        session: &mut dyn Session,
         prepared: &[Prepared],
         decoding: &Decoding,
         observer: &mut dyn Observer,
     ) -> Result<(Vec<Prediction>, u64, bool), Error> {
         let limits = Limits { max_rows: self.plan.rows_at_once, ..Limits::default() };
         let text = self.model.vocabulary().shared_tokenizer();
-        let mut engine = Engine::new(session, text, limits)?.with_adapter(self.adapter);
+        let mut engine = Engine::new(Box::new(session), text, limits)?.with_adapter(self.adapter);
         // Each token's log-probability is reported even if the run file wants no alternatives.
         let decoding = Decoding { logprobs: decoding.logprobs.or(Some(0)), ..decoding.clone() };
         let run = run_engine(&mut engine, prepared, &decoding, observer);
         let computed = engine.stats().prefill_tokens + engine.stats().decode_tokens;
-        self.session = Some(engine.into_session()?);
+        engine.into_session()?;
         let (rows, stopped) = run?;
         Ok((rows, computed, stopped))
     }
@@ -237,13 +255,14 @@ impl Job {
         Ok(rendered.map(|it| {
             let (prompt, answer) = it.ids.split_at(it.prompt_len);
             let (prompt, answers) = (prompt.to_vec(), vec![answer.to_vec()]);
-            Prepared { number, place: row.place, prompt, learn: Vec::new(), answers }
+            let place = row.place;
+            Prepared { number, place, prompt, learn: Vec::new(), answers, learnt_bytes: 0 }
         }))
     }
 }
 
 fn run_engine(
-    engine: &mut Engine,
+    engine: &mut Engine<'_>,
     prepared: &[Prepared],
     decoding: &Decoding,
     observer: &mut dyn Observer,

@@ -3,7 +3,7 @@
 use fidelio_prompting::Ledger;
 use serde::Serialize;
 
-use crate::{Audit, Error, Event, Job, Observer, RowProblem};
+use crate::{Audit, Error, Event, Job, Observer, RowProblem, plan::AnswerPlan};
 
 /// A run's rows, looked at one by one.
 #[derive(Debug, Serialize)]
@@ -64,10 +64,14 @@ impl Job {
         let labels = self.labels.as_ref().map_or_else(Vec::new, |labels| {
             labels.labels().iter().cloned().zip(labels.counts().iter().copied()).collect()
         });
-        let stops = self.renderer.stop_ids();
+        let audit = || match self.plan.answer {
+            AnswerPlan::Documents => Audit::of_documents(&tried.prepared),
+            _ => Audit::of(&tried.prepared, self.renderer.stop_ids()),
+        };
+        let audit = self.learns.then(audit);
         Ok(Survey {
             rows: self.source.len(),
-            audit: self.learns.then(|| Audit::of(&tried.prepared, stops)),
+            audit,
             problems: tried.problems,
             prompt_tokens: Lengths::of(tried.prepared.iter().map(|row| row.prompt.len()).collect()),
             ledger: tried.ledger,

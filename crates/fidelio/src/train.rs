@@ -9,8 +9,8 @@ use fidelio_backend::{AdapterId, AdapterSpec, Part, Trains};
 use fidelio_config::Finetune;
 use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
-    Checkpoints, Ended, Evaluate, Example, HeldOut, MetricsFile, Observer as Watcher, Summary,
-    TrainError, TrainPlan, Trainer,
+    Checkpoints, Ended, Evaluate, Example, MetricsFile, Observer as Watcher, Summary, TrainError,
+    TrainPlan, Trainer,
 };
 use fidelio_weights::{
     ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft, unwatched,
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::{
     DataArgs, Error, Event, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
-    job::Tried, learning, plan::Plan,
+    job::Tried, learning, plan::Plan, validation::ValidationRows,
 };
 
 /// What a training run tells while it learns.
@@ -27,10 +27,6 @@ pub use fidelio_trainer::Event as TrainingEvent;
 
 /// What a training run was; written last, so that its presence says that the rest is whole.
 pub(crate) const DESCRIPTION: &str = "description.json";
-/// Tokens of one forest while the loss of held-out rows is measured.
-const FOREST_TOKENS: usize = 1024;
-/// Beginnings that held-out rows share are computed once from so many tokens on.
-const SHARED_TOKENS: usize = 8;
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
 
@@ -39,7 +35,7 @@ pub struct Training {
     pub(crate) run: RunFile,
     pub(crate) job: Job,
     pub(crate) rows: Vec<Example>,
-    held_out: Vec<Example>,
+    validation: ValidationRows,
     ledger: Ledger,
 }
 
@@ -91,19 +87,18 @@ impl Training {
         data: &DataArgs,
         observer: &mut dyn Observer,
     ) -> Result<Self, Error> {
-        if run.config().trainer.finetune().is_none() {
-            return Err(Error::NothingLearns);
-        }
+        let how = run.config().trainer.finetune().ok_or(Error::NothingLearns)?;
         let part = |split| DataArgs { split, ..data.clone() };
-        let held_out = match part(SplitChoice::Validation) {
-            validation if validation.has_rows() => {
-                validation_rows(machine, run, &validation, observer)?
+        let validation = match part(SplitChoice::Validation) {
+            data if data.has_rows() && !how.evaluation.skip_all_evaluation => {
+                validation_rows(machine, run, how, &data, observer)?
             }
-            _ => Vec::new(),
+            _ => ValidationRows::default(),
         };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
         let (rows, ledger) = job.examples(observer)?;
         let learnt: BTreeSet<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
+        let held_out = &validation.examples;
         let leaked = held_out.iter().filter(|row| learnt.contains(row.ids.as_slice())).count();
         if leaked > 0 {
             observer.on(&Event::Note(format!(
@@ -111,7 +106,7 @@ impl Training {
                 held_out.len()
             )));
         }
-        Ok(Self { run: run.clone(), job, rows, held_out, ledger })
+        Ok(Self { run: run.clone(), job, rows, validation, ledger })
     }
 
     /// What became of the training rows' tokens.
@@ -121,7 +116,7 @@ impl Training {
 
     /// Training and validation rows.
     pub fn rows(&self) -> (usize, usize) {
-        (self.rows.len(), self.held_out.len())
+        (self.rows.len(), self.validation.examples.len())
     }
 
     /// Everything that is decided before the first update.
@@ -138,7 +133,10 @@ impl Training {
         TrainingPlan {
             plan: &self.job.plan,
             training: self.settled(how, adapter),
-            rows: RowCounts { training: self.rows.len(), validation: self.held_out.len() },
+            rows: RowCounts {
+                training: self.rows.len(),
+                validation: self.validation.examples.len(),
+            },
             tokens: self.ledger,
         }
     }
@@ -159,7 +157,7 @@ impl Training {
         let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?.clone();
         let (mut session, spec) = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
-        let mut held_out = self.held_out(self.job.adapter)?;
+        let (adapter, context) = (self.job.adapter, self.job.plan.context);
         let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
         if !resume && results.overwrites() {
             remove(&folder.join("checkpoints"))?;
@@ -168,7 +166,8 @@ impl Training {
         let resume = resume && !checkpoints.is_empty().map_err(TrainError::from)?;
         let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
         let mut watchers: [&mut dyn Watcher; 2] = [watcher, &mut metrics];
-        let evaluator = held_out.as_mut().map(|it| it as &mut dyn Evaluate);
+        let mut validation = self.validation.evaluator(&how, adapter, context)?;
+        let evaluator = validation.as_mut().map(|it| it as &mut dyn Evaluate);
         let trainer = if resume {
             let rows = &self.rows;
             Trainer::resume(plan, session.as_mut(), rows, evaluator, checkpoints, &mut watchers)?
@@ -197,20 +196,11 @@ impl Training {
     pub(crate) fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
         let trains = adapter.map_or(Trains::All, Trains::Adapter);
         let mut plan = learning::plan(self.run.config(), how, trains, self.rows.len());
-        if self.held_out.is_empty() {
+        if self.validation.examples.is_empty() {
             // Nothing is measured, so nothing can be waited for.
             plan.early_stop = None;
         }
         plan
-    }
-
-    fn held_out(&self, adapter: Option<AdapterId>) -> Result<Option<HeldOut>, Error> {
-        if self.held_out.is_empty() {
-            return Ok(None);
-        }
-        let context = self.job.plan.context;
-        let rows = &self.held_out;
-        Ok(Some(HeldOut::new(rows, adapter, context, FOREST_TOKENS, SHARED_TOKENS)?))
     }
 
     fn save(
@@ -247,13 +237,14 @@ impl Training {
 fn validation_rows(
     machine: &Machine,
     run: &RunFile,
+    how: &Finetune,
     data: &DataArgs,
     observer: &mut dyn Observer,
-) -> Result<Vec<Example>, Error> {
+) -> Result<ValidationRows, Error> {
     let model = Model::find(machine, &run.base_model(), &fidelio_weights::Silent)?;
     match Job::prepare_with_answers(machine, run, model, data) {
-        Ok(job) => Ok(job.examples(observer)?.0),
-        Err(Error::EmptySplit { .. }) => Ok(Vec::new()),
+        Ok(job) => ValidationRows::of(job, how, observer),
+        Err(Error::EmptySplit { .. }) => Ok(ValidationRows::default()),
         Err(error) => Err(error),
     }
 }

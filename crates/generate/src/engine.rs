@@ -58,8 +58,8 @@ impl Default for Limits {
 /// })?;
 /// # Ok::<(), fidelio_generate::GenerateError>(())
 /// ```
-pub struct Engine {
-    session: Box<dyn Session>,
+pub struct Engine<'s> {
+    session: Box<dyn Session + 's>,
     adapter: Option<AdapterId>,
     tokenizer: Arc<Tokenizer>,
     limits: Limits,
@@ -99,13 +99,13 @@ struct Kept {
     ids: Vec<u32>,
 }
 
-impl Engine {
-    /// An engine on `session`, which should have no rows of others.
+impl<'s> Engine<'s> {
+    /// An engine on `session`, its own or a borrowed one, which should have no rows of others.
     ///
     /// # Errors
     /// [`GenerateError::Limits`].
     pub fn new(
-        session: Box<dyn Session>,
+        session: Box<dyn Session + 's>,
         tokenizer: Arc<Tokenizer>,
         limits: Limits,
     ) -> Result<Self, GenerateError> {
@@ -237,7 +237,7 @@ impl Engine {
     }
 
     /// The session, for scoring between rounds. Its rows are the engine's.
-    pub fn session(&mut self) -> &mut dyn Session {
+    pub fn session(&mut self) -> &mut (dyn Session + 's) {
         self.session.as_mut()
     }
 
@@ -245,7 +245,7 @@ impl Engine {
     ///
     /// # Errors
     /// When the session cannot free a row.
-    pub fn into_session(mut self) -> Result<Box<dyn Session>, GenerateError> {
+    pub fn into_session(mut self) -> Result<Box<dyn Session + 's>, GenerateError> {
         let rows = self.active.values().filter_map(|it| it.row);
         for row in rows.chain(self.kept.iter().map(|kept| kept.row)) {
             self.session.truncate(row, 0)?;
@@ -405,7 +405,7 @@ impl Engine {
     }
 }
 
-impl fmt::Debug for Engine {
+impl fmt::Debug for Engine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
             .field("limits", &self.limits)

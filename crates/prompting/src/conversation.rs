@@ -48,6 +48,17 @@ impl Message {
         self.0.get("content").and_then(Value::as_str)
     }
 
+    /// Whether it holds nothing beyond its role that a template could write.
+    pub(crate) fn says_nothing(&self) -> bool {
+        let blank = |value: &Value| match value {
+            Value::Null => true,
+            Value::String(text) => text.trim().is_empty(),
+            Value::Array(items) => items.is_empty(),
+            _ => false,
+        };
+        self.0.iter().all(|(key, value)| matches!(key.as_str(), "role" | "name") || blank(value))
+    }
+
     /// All keys.
     pub fn keys(&self) -> &Map<String, Value> {
         &self.0

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::TemplateError;
+use crate::{TemplateError, TurnProblem};
 
 /// A row that gives no tokens, or a template, tokenizer or rule that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -197,19 +197,15 @@ pub enum PromptError {
         /// The row.
         row: usize,
     },
-    /// A chat template that hides where earlier answers stand.
-    #[error(
-        "row {row}: the chat template hides where the earlier answers stand, so they cannot be learnt"
-    )]
-    TurnsHidden {
+    /// A turn of the assistant that cannot be learnt as it would be asked for.
+    #[error("row {row}: turn {turn} of the assistant cannot be learnt: {problem}")]
+    Turn {
         /// The row.
         row: usize,
-    },
-    /// An earlier answer that no stop follows: learning it would teach the model not to stop.
-    #[error("row {row}: no stop token follows an earlier answer")]
-    TurnWithoutStop {
-        /// The row.
-        row: usize,
+        /// Which of the assistant's turns, the first being 1.
+        turn: usize,
+        /// Why not.
+        problem: TurnProblem,
     },
     /// Nothing ends an answer.
     #[error(
@@ -223,6 +219,24 @@ pub enum PromptError {
         row: usize,
         /// The column.
         column: String,
+    },
+    /// A document without text.
+    #[error("row {row}: the document in column `{column}` is empty")]
+    EmptyDocument {
+        /// The row.
+        row: usize,
+        /// The column.
+        column: String,
+    },
+    /// A document over the context.
+    #[error("row {row}: the document has {tokens} tokens, the context holds {context}")]
+    DocumentTooLong {
+        /// The row.
+        row: usize,
+        /// What it has.
+        tokens: usize,
+        /// What fits.
+        context: usize,
     },
     /// A prompt without a token.
     #[error("row {row}: the prompt is empty")]
@@ -340,15 +354,13 @@ impl PromptError {
             Self::PromptTooLong { .. } | Self::FieldTooLong { .. } => {
                 Cow::Borrowed("raise the budget, or set `overflow` to `drop` or `truncate`")
             }
+            Self::DocumentTooLong { .. } => {
+                Cow::Borrowed("set `overflow: window` to read it in parts, or `drop` or `truncate`")
+            }
             Self::AnswerTooLong { .. } => {
                 Cow::Borrowed("reserve more of the context for the answer, or set `overflow: drop`")
             }
-            Self::TurnWithoutStop { .. } => Cow::Borrowed(
-                "set `turns: last`, or check that the chat template's end of turn is a token of this model",
-            ),
-            Self::TurnsHidden { .. } => {
-                Cow::Borrowed("set `turns: last`, or add `{% generation %}` blocks to the template")
-            }
+            Self::Turn { problem, .. } => Cow::Borrowed(problem.hint()),
             Self::TemplateTooLong { .. } => Cow::Borrowed("shorten the template or the task"),
             _ => return None,
         })

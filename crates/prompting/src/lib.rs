@@ -37,6 +37,7 @@ mod marks;
 mod error;
 mod hash;
 mod nearest;
+mod turn_problem;
 mod vocabulary;
 
 pub use chat::{ChatTemplate, Clock, SpecialTexts};
@@ -49,4 +50,5 @@ pub use rendered::{Cut, ExplainedToken, Explanation, Ledger, Outcome, Purpose, R
 pub use renderer::{Choice, Fingerprint, Renderer, Source};
 pub use rules::{Bos, Boundary, Budget, ChatUse, Overflow, Rules, Side, SpecialTokens, Turns};
 pub use template::{Field, SPECIALS, Template, TemplateError, TemplateProblem};
+pub use turn_problem::TurnProblem;
 pub use vocabulary::Vocabulary;

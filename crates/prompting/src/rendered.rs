@@ -32,7 +32,7 @@ pub struct Rendered {
     pub text: String,
     /// The bytes of the text each token stands for; empty for tokens that were added to it.
     pub ranges: Vec<Range<usize>>,
-    /// How many tokens the prompt has.
+    /// How many tokens the prompt has; of a document, how many come before the first that is learnt.
     pub prompt_len: usize,
     /// What was shortened.
     pub cuts: Vec<Cut>,
@@ -58,6 +58,13 @@ pub struct Cut {
 pub enum Outcome {
     /// Its tokens.
     Kept(Rendered),
+    /// A document's tokens, in windows that fit. Each learns what the ones before did not.
+    Windows {
+        /// In order.
+        windows: Vec<Rendered>,
+        /// Tokens of the document; the windows have more, since they repeat some.
+        tokens: usize,
+    },
     /// It was left out because it is too long and the rules say so.
     Dropped {
         /// How many tokens it had.
@@ -68,11 +75,18 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The tokens, unless the row was dropped.
+    /// The tokens, unless the row was dropped. Of a document in windows, the first one's.
     pub fn kept(self) -> Option<Rendered> {
+        self.windows().into_iter().next()
+    }
+
+    /// The tokens of each window; of a row that is not a long document there is one, or none if it was
+    /// dropped.
+    pub fn windows(self) -> Vec<Rendered> {
         match self {
-            Outcome::Kept(rendered) => Some(rendered),
-            Outcome::Dropped { .. } => None,
+            Outcome::Kept(rendered) => vec![rendered],
+            Outcome::Windows { windows, .. } => windows,
+            Outcome::Dropped { .. } => vec![],
         }
     }
 }
@@ -96,6 +110,8 @@ pub struct Ledger {
     pub dropped: usize,
     /// Tokens cut away.
     pub cut: usize,
+    /// Tokens that windows of a document read again; they are counted once above.
+    pub repeated: usize,
 }
 
 impl Ledger {
@@ -110,6 +126,15 @@ impl Ledger {
                 self.learnt += learnt;
                 self.masked += rendered.ids.len() - learnt;
                 self.cut += rendered.read.saturating_sub(rendered.ids.len());
+            }
+            Outcome::Windows { windows, tokens } => {
+                let fed: usize = windows.iter().map(|window| window.ids.len()).sum();
+                let learnt =
+                    windows.iter().flat_map(|window| &window.learn).filter(|l| **l).count();
+                self.read += tokens;
+                self.learnt += learnt;
+                self.masked += tokens - learnt;
+                self.repeated += fed - tokens;
             }
             Outcome::Dropped { tokens, .. } => {
                 self.rows_dropped += 1;
@@ -135,6 +160,7 @@ impl AddAssign for Ledger {
         self.masked += other.masked;
         self.dropped += other.dropped;
         self.cut += other.cut;
+        self.repeated += other.repeated;
     }
 }
 

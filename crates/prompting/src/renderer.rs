@@ -2,8 +2,10 @@
 
 mod answer;
 mod budget;
+mod document;
 mod encode;
 mod talk;
+mod turns;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -29,6 +31,11 @@ pub enum Source {
         /// The column with the answer, if it stands apart.
         output: Option<String>,
     },
+    /// A column of plain documents: nothing is asked, and every token is learnt.
+    Document {
+        /// The column.
+        column: String,
+    },
 }
 
 /// Turns rows into tokens.
@@ -43,6 +50,8 @@ pub struct Renderer {
     chat: Option<ChatTemplate>,
     fields: Vec<String>,
     stops: Vec<u32>,
+    /// How the vocabulary spells the stops.
+    stop_texts: Vec<String>,
     turn_end: Option<u32>,
 }
 
@@ -111,12 +120,16 @@ impl Renderer {
                 return Err(PromptError::Rule { rule: "chat", problem });
             }
             (Source::Messages { .. }, _) => Some("a messages column"),
+            (Source::Document { .. }, ChatUse::Always) => {
+                let problem = "is `always`, but documents are read as they are".to_owned();
+                return Err(PromptError::Rule { rule: "chat", problem });
+            }
             (_, ChatUse::Always) => Some("`chat: always`"),
             _ => None,
         };
-        let chat = match rules.chat {
-            ChatUse::Never => None,
-            ChatUse::Auto | ChatUse::Always => chat,
+        let chat = match (&source, rules.chat) {
+            (Source::Document { .. }, _) | (_, ChatUse::Never) => None,
+            (_, ChatUse::Auto | ChatUse::Always) => chat,
         };
         if let (None, Some(needed_by)) = (&chat, needed_by) {
             return Err(PromptError::NoChatTemplate { needed_by });
@@ -127,12 +140,15 @@ impl Renderer {
         let (mut fields, output) = match &source {
             Source::Layout(layout) => (layout.fields().to_vec(), layout.spec().output.clone()),
             Source::Messages { column, output } => (vec![column.clone()], output.clone()),
+            Source::Document { column } => (vec![column.clone()], None),
         };
         // The answer's field is the last one. A column of messages holds its answer itself.
         match (output, &source) {
             (Some(output), _) => fields.push(output),
             (None, Source::Layout(_)) => fields.push("answer".to_owned()),
-            (None, Source::Messages { column, .. }) => fields.push(column.clone()),
+            (None, Source::Messages { column, .. } | Source::Document { column }) => {
+                fields.push(column.clone());
+            }
         }
         let turn_end = match &chat {
             Some(chat) => talk::turn_end(chat, &vocabulary),
@@ -140,7 +156,9 @@ impl Renderer {
         };
         let mut stops = vocabulary.eos().to_vec();
         stops.extend(turn_end.filter(|id| !stops.contains(id)));
-        let renderer = Self { source, rules, vocabulary, chat, fields, stops, turn_end };
+        let stop_texts = stops.iter().map(|id| vocabulary.piece(*id)).collect();
+        let renderer =
+            Self { source, rules, vocabulary, chat, fields, stops, stop_texts, turn_end };
         renderer.check_rules()?;
         Ok(renderer)
     }
@@ -197,6 +215,9 @@ impl Renderer {
             Source::Messages { column, output } => {
                 hash::sha256(serde_json::json!([column, output]).to_string().as_bytes())
             }
+            Source::Document { column } => {
+                hash::sha256(serde_json::json!({ "document": column }).to_string().as_bytes())
+            }
         };
         let rules = serde_json::to_string(&self.rules).unwrap_or_default();
         Fingerprint {
@@ -208,11 +229,14 @@ impl Renderer {
         }
     }
 
-    /// The tokens of a row.
+    /// The tokens of a row. A document's are the same for every purpose.
     ///
     /// # Errors
     /// Everything that would make the row other than what the run file says; see [`PromptError`].
     pub fn render(&self, row: &Row<'_>, purpose: Purpose) -> Result<Outcome, PromptError> {
+        if let Source::Document { column } = &self.source {
+            return self.document(column, row);
+        }
         let (prepared, reply) = self.prepare(row, purpose)?;
         let prompt = match prepared {
             Prepared::Ready(prompt) => prompt,
@@ -285,18 +309,6 @@ impl Renderer {
         }
     }
 
-    /// A row's rendering, token by token; none if it was dropped.
-    ///
-    /// # Errors
-    /// As [`render`](Self::render).
-    pub fn explain(
-        &self,
-        row: &Row<'_>,
-        purpose: Purpose,
-    ) -> Result<Option<Explanation>, PromptError> {
-        Ok(self.render(row, purpose)?.kept().map(|rendered| self.explain_rendered(&rendered)))
-    }
-
     /// A rendering, token by token.
     pub fn explain_rendered(&self, rendered: &Rendered) -> Explanation {
         let tokens = rendered.ids.iter().enumerate().map(|(i, &id)| ExplainedToken {
@@ -329,6 +341,10 @@ impl Renderer {
                 return Ok((self.prepare_layout(layout, row)?, reply));
             }
             Source::Messages { column, output } => (column, output),
+            Source::Document { column } => {
+                let needed = format!("`{column}` holds documents, which ask for no answer");
+                return Err(PromptError::Rule { rule: "document", problem: needed });
+            }
         };
         let mut talk = Conversation::from_cell(row.cell(column)?)
             .map_err(|source| in_cell(row.number, column, source))?;

@@ -120,6 +120,11 @@ pub enum Overflow {
         #[serde(default)]
         fields: Option<Vec<String>>,
     },
+    /// A document is read in windows of so many tokens as fit, and each token is learnt once.
+    Window {
+        /// Tokens that a window repeats from the one before, as context; at least 1.
+        overlap: usize,
+    },
 }
 
 /// An end of a text.

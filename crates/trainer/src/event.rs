@@ -78,7 +78,9 @@ pub struct Step {
 pub struct Evaluated {
     /// After how many updates.
     pub update: u64,
-    /// The value that decides what is best.
+    /// The name of the metric that decides what is best.
+    pub validation_metric: String,
+    /// Its value.
     pub metric: f64,
     /// Whether it is the best so far.
     pub improved: bool,

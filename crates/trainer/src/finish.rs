@@ -19,6 +19,8 @@ pub struct Summary {
     pub of: u64,
     /// Why it ended.
     pub ended: Ended,
+    /// The name of the metric that said what is best.
+    pub validation_metric: String,
     /// The best evaluation.
     pub best: Option<Candidate>,
     /// Which parameters the session holds now.
@@ -74,6 +76,7 @@ impl Trainer<'_> {
             update: self.state.update,
             of: self.plan.updates,
             ended,
+            validation_metric: self.plan.validation_metric.clone(),
             best: self.state.best.first().copied(),
             handed_back,
             totals: self.state.totals,

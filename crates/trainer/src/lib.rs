@@ -15,7 +15,7 @@
 //!     "learn": { "trains": "all", "seed": 7, "optimizer": { "type": "sgd", "momentum": 0.0,
 //!         "dampening": 0.0, "weight_decay": 0.0, "nesterov": false } },
 //!     "share_beginnings": 1, "evaluate_every": 10, "checkpoint_every": 10, "early_stop": null,
-//!     "goal": "minimize", "model_soup": null
+//!     "validation_metric": "loss", "goal": "minimize", "model_soup": null
 //! }"#)?;
 //! let rows = [
 //!     Example { ids: vec![1, 2, 3], learn: vec![false, false, true] },

@@ -36,7 +36,9 @@ pub struct TrainPlan {
     pub checkpoint_every: u64,
     /// Stops after so many evaluations without improvement.
     pub early_stop: Option<u64>,
-    /// What an evaluation's metric should become.
+    /// The name of the metric that says which evaluation is best.
+    pub validation_metric: String,
+    /// What it should become.
     pub goal: Goal,
     /// Averages the best parameters at the end.
     pub model_soup: Option<Soup>,
@@ -134,7 +136,7 @@ impl TrainPlan {
         if !(self.learning_rate.is_finite() && self.learning_rate >= 0.0) {
             return wrong("learning_rate", "must be a number of at least 0");
         }
-        if let Some(plateau) = self.plateau
+        if let Some(plateau) = &self.plateau
             && !(plateau.rate > 0.0 && plateau.rate < 1.0)
         {
             return wrong("plateau.rate", "must be between 0 and 1");

@@ -6,7 +6,7 @@ use crate::Goal;
 
 /// Lowers the rate for good where a value has not improved for more than `patience` evaluations,
 /// as `torch.optim.lr_scheduler.ReduceLROnPlateau` does with a threshold of 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plateau {
     /// What is watched.
@@ -20,13 +20,20 @@ pub struct Plateau {
 }
 
 /// A value that is there at every evaluation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Watch {
     /// The mean loss of the rows learnt since the evaluation before.
     TrainingLoss,
-    /// What the evaluation measures, which the plan's goal says is to become small or large.
+    /// What evaluations are judged by, which the plan's goal says is to become small or large.
     Validation,
+    /// Something else that the evaluation measures.
+    Value {
+        /// Its name.
+        name: String,
+        /// What it should become.
+        goal: Goal,
+    },
 }
 
 /// How far a [`Plateau`] has come.

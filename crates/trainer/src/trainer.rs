@@ -192,7 +192,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn learning_rate(&self) -> f64 {
-        let lowered = self.plan.plateau.map_or(1.0, |plateau| self.state.plateau.factor(&plateau));
+        let lowered =
+            self.plan.plateau.as_ref().map_or(1.0, |plateau| self.state.plateau.factor(plateau));
         self.plan.learning_rate_at(self.state.update) * lowered
     }
 
@@ -212,9 +213,13 @@ impl<'a> Trainer<'a> {
             .map_err(|source| TrainError::Evaluate { update, source })?;
         let training_loss = std::mem::take(&mut self.state.since_evaluation).mean();
         if let Some(plateau) = &self.plan.plateau {
-            let (value, goal) = match plateau.watch {
+            let (value, goal) = match &plateau.watch {
                 Watch::TrainingLoss => (training_loss, Goal::Minimize),
                 Watch::Validation => (measured.metric, self.plan.goal),
+                Watch::Value { name, goal } => match measured.values.get(name) {
+                    Some(&value) => (value, *goal),
+                    None => return Err(not_measured()),
+                },
             };
             self.state.plateau.watch(value, goal, plateau);
         }
@@ -226,7 +231,14 @@ impl<'a> Trainer<'a> {
         self.state.evaluated = update;
         self.saved = 0; // what was saved of this update has not been evaluated
         let (metric, improved, values) = (measured.metric, rank.improved, measured.values);
-        self.tell(&Event::Evaluated(Evaluated { update, metric, improved, training_loss, values }))
+        self.tell(&Event::Evaluated(Evaluated {
+            update,
+            validation_metric: self.plan.validation_metric.clone(),
+            metric,
+            improved,
+            training_loss,
+            values,
+        }))
     }
 
     fn save_best(&mut self, update: u64) -> Result<(), TrainError> {
@@ -300,6 +312,10 @@ impl<'a> Trainer<'a> {
 fn learner(session: &mut dyn Session, update: u64) -> Result<&mut dyn Learn, TrainError> {
     let nothing = TrainError::Engine { update, source: BackendError::Verb(Verb::Learn) };
     session.learning().ok_or(nothing)
+}
+
+fn not_measured() -> TrainError {
+    TrainError::Plan { key: "plateau", problem: "watches what the evaluation does not measure" }
 }
 
 /// Settings that mean nothing without an evaluation, or without a place to keep parameters.

@@ -184,6 +184,11 @@ impl DataFlags {
             .any(|files| !files.is_empty())
     }
 
+    /// Whether it is one table, which a command may divide itself.
+    pub(crate) fn is_whole(&self) -> bool {
+        !self.dataset.is_empty()
+    }
+
     /// What the library wants to know.
     pub(crate) fn to_args(&self) -> Result<DataArgs, Failure> {
         let wanted = match self.split {
@@ -206,6 +211,7 @@ impl DataFlags {
             test_set: self.test_set.clone(),
             options: read_options(self.data_format.as_deref())?,
             split: wanted,
+            fold: None,
         })
     }
 

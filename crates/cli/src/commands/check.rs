@@ -93,15 +93,23 @@ fn summary(job: &Job, survey: &Survey) -> String {
     let (context, reserved) = (plan.context, plan.reserved_for_answer);
     line("context", format!("{context} tokens, {reserved} of them kept for the answer"));
     let ledger = &survey.ledger;
+    let again = match ledger.repeated {
+        0 => String::new(),
+        tokens => format!("; windows read {tokens} of them again"),
+    };
     line(
         "ledger",
         format!(
-            "{} tokens read = {} learnt + {} masked + {} dropped + {} cut",
+            "{} tokens read = {} learnt + {} masked + {} dropped + {} cut{again}",
             ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
         ),
     );
     if let Some(audit) = &survey.audit {
-        line("learnt", format!("{:.1} % of all tokens", 100.0 * audit.share_learnt));
+        let turns = match audit.turns {
+            turns if turns == 0 || turns == survey.rows => String::new(),
+            turns => format!(", in {turns} answers"),
+        };
+        line("learnt", format!("{:.1} % of all tokens{turns}", 100.0 * audit.share_learnt));
         for (name, what, found) in [
             ("no end", "end on no token that generation stops at", &audit.without_stop),
             ("repeated", "stand in the data before", &audit.repeated),
@@ -133,16 +141,23 @@ fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
         )));
     };
     let place = job.rows().place(index);
-    let explanation = job.explain(index)?;
-    let value = json!({
+    let explanations = job.explain(index)?;
+    let mut value = json!({
         "row": number,
         "file": place.file.display().to_string(),
         "line": place.line,
-        "prompt": explanation,
+        "prompt": explanations.first(),
     });
-    ui.result(&value, || match &explanation {
-        Some(explanation) => format!("row {number}: {place}\n{}", tokens(explanation)),
-        None => format!("row {number}: {place}\ndropped: it is too long\n"),
+    if explanations.len() > 1 {
+        value["windows"] = json!(explanations);
+    }
+    ui.result(&value, || match explanations.as_slice() {
+        [] => format!("row {number}: {place}\ndropped: it is too long\n"),
+        [explanation] => format!("row {number}: {place}\n{}", tokens(explanation)),
+        windows => windows.iter().enumerate().fold(String::new(), |text, (i, window)| {
+            let of = format!("window {} of {}", i + 1, windows.len());
+            text + &format!("row {number}: {place}, {of}\n{}", tokens(window))
+        }),
     })
 }
 

@@ -62,6 +62,25 @@ pub(super) fn measure(
     saved: &Saved,
     ui: &Ui,
 ) -> Result<(), Failure> {
+    let evaluation = measured(run, job, folder, saved, ui)?;
+    let (results, predictions) = (folder.results(), &evaluation.predictions);
+    ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
+    predict::stopped(
+        predictions.stopped,
+        predictions.usage.rows,
+        job.plan().data.rows,
+        results.folder(),
+    )
+}
+
+/// Answers the rows of a job, measures the answers and writes what came of it.
+pub(super) fn measured(
+    run: &RunFile,
+    job: &mut Job,
+    folder: &RunFolder,
+    saved: &Saved,
+    ui: &Ui,
+) -> Result<Evaluation, Failure> {
     super::say_notes(ui, job);
 
     let mut watch = Watch::new(ui);
@@ -70,7 +89,8 @@ pub(super) fn measure(
 
     let results = folder.results();
     let predictions = &evaluation.predictions;
-    if saved.predictions {
+    // Documents are read, not answered.
+    if saved.predictions && !predictions.rows.is_empty() {
         let expected = Some(evaluation.expected.as_slice());
         results.write_predictions(job, predictions, expected, saved.format.into())?;
     }
@@ -82,13 +102,7 @@ pub(super) fn measure(
     predict::say_usage(ui, &evaluation.usage);
     ui.note(format!("results in {}", results.folder().display()));
     say_headline(ui, &evaluation, job);
-    ui.result(&answer(&evaluation, results.folder()), || evaluation.report.to_string())?;
-    predict::stopped(
-        predictions.stopped,
-        predictions.usage.rows,
-        job.plan().data.rows,
-        results.folder(),
-    )
+    Ok(evaluation)
 }
 
 fn say_headline(ui: &Ui, evaluation: &Evaluation, job: &Job) {
@@ -118,6 +132,13 @@ fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
             put("exact_match", json!(text.exact_match));
             put("rouge_l", json!(text.rouge_l));
             put("perplexity", json!(text.perplexity));
+        }
+        Some(FeatureStatistics::Document(read)) => {
+            put("documents", json!(read.documents));
+            put("tokens", json!(read.tokens));
+            put("loss", json!(read.loss));
+            put("perplexity", json!(read.perplexity));
+            put("bits_per_byte", json!(read.bits_per_byte));
         }
         None => {}
     }

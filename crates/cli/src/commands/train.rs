@@ -89,9 +89,13 @@ pub(super) fn stopped(summary: &Summary, folder: &Path) -> Result<(), Failure> {
 
 fn say_rows(ui: &Ui, training: &Training) {
     let ((rows, held_out), ledger) = (training.rows(), training.ledger());
+    let again = match ledger.repeated {
+        0 => String::new(),
+        tokens => format!("; windows read {tokens} of them again"),
+    };
     ui.note(format!(
         "{rows} training and {held_out} validation rows; {} tokens read, {} learnt, {} masked, \
-         {} dropped, {} cut",
+         {} dropped, {} cut{again}",
         ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
     ));
 }
@@ -102,7 +106,8 @@ fn answer(summary: &Summary, folder: &Path) -> Value {
 
 fn said(summary: &Summary, folder: &Path) -> String {
     let best = summary.best.map_or_else(String::new, |best| {
-        format!("best loss {:.4} after update {}\n", best.metric, best.update)
+        let name = &summary.validation_metric;
+        format!("best {name} {:.4} after update {}\n", best.metric, best.update)
     });
     format!("{} updates\n{best}learnt: {}", summary.update, model_folder(folder).display())
 }

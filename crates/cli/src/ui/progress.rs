@@ -181,13 +181,7 @@ impl fidelio::trainer::Observer for Lessons<'_> {
                 "learning {parameters} parameters from {rows} rows, updates {update} to {of}"
             )),
             TrainingEvent::Step(step) => self.step(step),
-            TrainingEvent::Evaluated(found) => self.say(&format!(
-                "after update {}: loss {:.4} on held-out rows, {:.4} on learnt ones{}",
-                found.update,
-                found.metric,
-                found.training_loss,
-                if found.improved { ", the best so far" } else { "" }
-            )),
+            TrainingEvent::Evaluated(found) => self.say(&evaluated(found)),
             TrainingEvent::Finished(_) => {
                 if let Some(meter) = self.meter.take() {
                     let took = meter.clear();
@@ -205,6 +199,21 @@ impl fidelio::trainer::Observer for Lessons<'_> {
 /// A bar that counts something.
 fn counting(unit: &str) -> String {
     format!("{{prefix}} {{bar:24}} {{pos}}/{{len}} {unit}{{msg}}, {{eta}} left")
+}
+
+/// An evaluation on one line: the loss, and what it is judged by if that is something else.
+fn evaluated(found: &fidelio::trainer::Evaluated) -> String {
+    let update = found.update;
+    let loss = found.values.get("loss").copied().unwrap_or(found.metric);
+    let judged = match found.validation_metric.as_str() {
+        "loss" => String::new(),
+        name => format!(", {name} {:.4}", found.metric),
+    };
+    let best = if found.improved { ", the best so far" } else { "" };
+    let learnt = found.training_loss;
+    format!(
+        "after update {update}: loss {loss:.4} on held-out rows, {learnt:.4} on learnt ones{judged}{best}"
+    )
 }
 
 const BYTES_BAR: &str = "{prefix} {bar:24} {bytes}/{total_bytes}, {bytes_per_sec}, {eta} left";

@@ -157,6 +157,49 @@ fn evaluate_measures_text() {
 }
 
 #[test]
+fn documents_are_checked_and_measured() {
+    let Some(real) = Real::new() else { return };
+    let run = "model_type: llm\nbase_model: smollm2-135m\ninput_features: [{name: document}]\n\
+               output_features: [{name: text, type: text}]\n\
+               prompt: {document: answer, overflow: window}\n\
+               preprocessing: {global_max_sequence_length: 5}\n";
+    std::fs::write(real.place.path("read.yaml"), run).unwrap();
+    let arguments = ["-c", "read.yaml", "--dataset", "qa.csv"];
+    let said = real.run(&[&["check"][..], &arguments].concat()).expect(0);
+    assert!(
+        said.stdout.contains(
+            "11 tokens read = 9 learnt + 2 masked + 0 dropped + 0 cut; windows read 1 of"
+        ),
+        "{said}"
+    );
+    let row = real.run(&[&["check", "--row", "1"][..], &arguments].concat()).expect(0);
+    assert!(row.stdout.contains("window 2 of 2"), "{row}");
+    let answer = real.run(&[&["evaluate", "--json"][..], &arguments].concat()).expect(0).json();
+    assert_eq!((&answer["documents"], &answer["tokens"]), (&2.into(), &9.into()));
+    assert!(answer["perplexity"]["value"].as_f64().unwrap() > 1.0);
+    let said = real.run(&[&["predict"][..], &arguments].concat()).expect(2);
+    assert!(said.stderr.contains("ask for no answer"), "{said}");
+}
+
+#[test]
+fn folds_are_learnt_and_measured_in_turn() {
+    let Some(real) = Real::new() else { return };
+    let experiment =
+        ["experiment", "-c", "labels.yaml", "--dataset", "reviews.csv", "-kf", "3", "-o", "folds"];
+    let answer = real.run(&[&experiment[..], &["--json"]].concat()).expect(0).json();
+    assert_eq!(answer["folds"]["folds"], 3);
+    let accuracy = &answer["folds"]["metrics"]["accuracy"];
+    let values: Vec<f64> = serde_json::from_value(accuracy["values"].clone()).unwrap();
+    let mean = values.iter().sum::<f64>() / 3.0;
+    assert!((accuracy["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
+    assert!(real.place.path("folds/kfold.json").is_file());
+    let rows = real.place.read("folds/fold_2/test/predictions.csv");
+    assert_eq!(rows.lines().count(), 2, "each row is tested once: {rows}");
+    let sets = ["experiment", "-c", "labels.yaml", "--test-set", "reviews.csv", "--k-fold", "3"];
+    real.run(&sets).expect(2);
+}
+
+#[test]
 fn evaluate_measures_labels() {
     let Some(real) = Real::new() else { return };
     let evaluate = [

@@ -11,8 +11,11 @@ use crate::view::{View, join};
 /// Where the one output feature stands.
 pub(crate) const OUTPUT: &str = "output_features.0";
 
-/// Whether an answer is generated; labels that are only scored are not.
+/// Whether an answer is generated; labels that are only scored are not, nor are documents answered.
 pub(super) fn generates(view: &View<'_>, _: &str) -> bool {
+    if view.get("prompt.document").is_some() {
+        return false;
+    }
     view.broken("output_features")
         || view.text("output_features.0.type") != Some("category")
         || view.text("output_features.0.decoder.choose") != Some("score")

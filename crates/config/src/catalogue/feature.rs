@@ -59,6 +59,7 @@ const COLUMN: Fill = Fill::From {
 fn reads_sample(view: &View<'_>, _: &str) -> bool {
     view.broken("prompt")
         || (view.written("prompt.messages").is_none()
+            && view.written("prompt.document").is_none()
             && view
                 .written("prompt.template")
                 .and_then(Value::as_str)
@@ -251,6 +252,13 @@ const TEXT_METRICS: &[Metric] = &[
     metric("char_error_rate"),
 ];
 
+const DOCUMENT_METRICS: &[Metric] = &[
+    metric("loss"),
+    metric("perplexity"),
+    metric("next_token_perplexity"),
+    metric("bits_per_byte"),
+];
+
 const CATEGORY_METRICS: &[Metric] = &[
     metric("accuracy"),
     metric("accuracy_micro"),
@@ -373,7 +381,11 @@ static CATEGORY_LOSS: Union = Union {
     }],
 };
 
-/// The metrics that an output feature of this type has.
+/// The metrics that an output feature of this type has, or a run over documents (`document`).
 pub fn metrics_of(output: &str) -> &'static [Metric] {
-    if output == "category" { CATEGORY_METRICS } else { TEXT_METRICS }
+    match output {
+        "category" => CATEGORY_METRICS,
+        "document" => DOCUMENT_METRICS,
+        _ => TEXT_METRICS,
+    }
 }

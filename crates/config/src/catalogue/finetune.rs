@@ -73,6 +73,10 @@ pub(super) const FINETUNE: &[Key] = &[
         "Most batches of `eval_batch_size` rows in each evaluation while training; all rows when absent.",
     )
     .only(evaluates, EVALUATES),
+    key("predict_with_generate", Type::Bool, ANSWERS, "Answers the validation rows at each evaluation while training and measures the answers, so that `validation_metric` chooses the best model; without it only their loss is measured, and chooses.")
+        .differs("not in Ludwig; transformers' name")
+        .only(evaluates, EVALUATES)
+        .also(&["generate_during_eval"]),
     key("optimizer", Type::Union(&OPTIMIZER), EMPTY, "How gradients become steps.")
         .differs("`adam` in Ludwig")
         .also(&["optim"]),
@@ -146,6 +150,20 @@ pub(super) const FINETUNE: &[Key] = &[
     key("contrastive_pretrain_learnable_temperature", Type::Bool, NULL, "").no_effect(ECD),
     key("modality_dropout", SHARE, NULL, "").no_effect(ECD),
 ];
+
+/// Metrics of rows whose answers need not be made.
+pub(crate) const OF_LOSS: [&str; 4] =
+    ["loss", "perplexity", "next_token_perplexity", "bits_per_byte"];
+
+const ANSWERS: Fill = Fill::From {
+    derive: |view, parent| {
+        let written = |path: &str| view.written(&join(parent, path)).and_then(Value::as_str);
+        let plateau = "learning_rate_scheduler.reduce_eval_metric";
+        let mut metrics = ["validation_metric", plateau].into_iter().filter_map(written);
+        Some(Value::from(metrics.any(|metric| !OF_LOSS.contains(&metric))))
+    },
+    words: "`true` where `validation_metric` or `reduce_eval_metric` is written and made from answers, else `false`",
+};
 
 const SIZE_OR_AUTO: Type = Type::Either(&[SIZE, AUTO]);
 const GROWTH: &str = "a batch that grows";

@@ -32,6 +32,14 @@ const PROMPT_KEYS: &[Key] = &[
     )
     .differs("not in Ludwig"),
     key(
+        "document",
+        Type::Label,
+        NULL,
+        "Column that holds plain documents: there is no prompt and no answer, and every token is learnt or measured.",
+    )
+    .differs("not in Ludwig")
+    .also(&["documents", "text_column", "dataset_text_field"]),
+    key(
         "chat_template",
         Type::Either(&[Type::Choice(&[built("auto", "Wrap if the model ships a chat template.")]), Type::Bool]),
         Fill::Json("\"auto\""),
@@ -53,7 +61,10 @@ const PROMPT_KEYS: &[Key] = &[
         "Most tokens that a column may take in the prompt, by column; what `overflow` says applies beyond.",
     )
     .differs("not in Ludwig")
-    .only(|view, _| view.may_lack("prompt.messages"), "a prompt made of columns, not of `prompt.messages`"),
+    .only(
+        |view, _| view.may_lack("prompt.messages") && view.may_lack("prompt.document"),
+        "a prompt made of columns, not of `prompt.messages` or `prompt.document`",
+    ),
     key(
         "special_tokens_in_data",
         Type::Choice(&[
@@ -122,6 +133,18 @@ static OVERFLOW: Union = Union {
                 Fill::Required,
                 "The side on which text is cut away.",
             )]],
+        },
+        Variant {
+            name: "window",
+            doc: "A document is read in windows of so many tokens as fit, and each token is learnt once.",
+            status: Status::Built,
+            keys: &[&[key(
+                "overlap",
+                SIZE,
+                Fill::Json("1"),
+                "Tokens that a window repeats from the one before, as context that is not learnt again.",
+            )
+            .also(&["stride", "context"])]],
         },
     ],
 };

@@ -58,7 +58,7 @@ const KEYS: &[Key] = &[
     )
     .only(
         decoder::generates,
-        "an output that is generated: a text output, or a category output with `decoder.choose: generate`",
+        "an output that is generated: a text output without `prompt.document`, or a category output with `decoder.choose: generate`",
     )
     .also(&["generation_config", "sampling"]),
     key("preprocessing", Type::Section(&preprocessing::PREPROCESSING), EMPTY, "Which rows are used, and how they are split."),

@@ -122,7 +122,7 @@ impl Rules<'_> {
         }
         let path = "trainer.validation_metric";
         let Some(metric) = self.view.written(path).and_then(Value::as_str) else { return };
-        let kind = self.view.text("output_features.0.type").unwrap_or("text");
+        let kind = self.view.measured_as();
         let known: Vec<&str> = if field == "combined" {
             vec!["loss"]
         } else {
@@ -131,6 +131,8 @@ impl Rules<'_> {
         if !known.contains(&metric) {
             let what = if field == "combined" {
                 "`combined`".to_owned()
+            } else if kind == "document" {
+                "`prompt.document`".to_owned()
             } else {
                 format!("a {kind} output")
             };

@@ -18,6 +18,7 @@ impl Rules<'_> {
         if self.view.written("prompt.messages").is_some() {
             self.messages(template.is_some());
         }
+        self.document();
         let Some(template) = template else {
             self.budget(None);
             return;
@@ -108,6 +109,51 @@ impl Rules<'_> {
             }
         }
         self.needs_chat("prompt.messages");
+    }
+
+    /// A document stands alone: nothing is asked of it or wrapped around it.
+    fn document(&mut self) {
+        const PATH: &str = "prompt.document";
+        let window = self.view.text("prompt.overflow.rule") == Some("window");
+        if self.view.written(PATH).is_none() {
+            if window && !self.view.broken(PATH) {
+                let at = "prompt.overflow";
+                let message = "`window` cuts documents, and there is no `prompt.document`";
+                let problem = self
+                    .at(Kind::Contradiction, at, message.to_owned())
+                    .because(
+                        "a prompt in parts is not the prompt, and an answer in parts no answer",
+                    )
+                    .hint("use `truncate` or `drop`");
+                self.found.push(problem);
+            }
+            return;
+        }
+        let asks = |path: &str| match path {
+            "prompt.chat_template" => Some(&Value::Bool(true)),
+            _ => None,
+        };
+        let others = ["template", "task", "system", "messages", "chat_template"];
+        for path in others.map(|key| join("prompt", key)) {
+            let there = self.view.written(&path);
+            if there.is_none() || asks(&path).is_some_and(|asked| there != Some(asked)) {
+                continue;
+            }
+            let problem = self
+                .at(Kind::Contradiction, &path, format!("`{path}` and `{PATH}` exclude each other"))
+                .because("a document is read as it is: nothing is asked of it or wrapped around it")
+                .hint("remove one of the two");
+            let problem = self.also(problem, PATH, "given here");
+            self.found.push(problem);
+        }
+        let output = "output_features.0.type";
+        if self.view.text(output) == Some("category") {
+            let problem = self
+                .at(Kind::Contradiction, output, format!("`{PATH}` has no labels to choose from"))
+                .hint("write `type: text`");
+            let problem = self.also(problem, PATH, "the documents");
+            self.found.push(problem);
+        }
     }
 
     fn needs_chat(&mut self, path: &str) {

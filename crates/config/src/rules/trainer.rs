@@ -7,6 +7,7 @@ mod schedule;
 use serde_json::Value;
 
 use super::Rules;
+use crate::catalogue::OF_LOSS;
 use crate::problem::Kind;
 
 impl Rules<'_> {
@@ -16,6 +17,7 @@ impl Rules<'_> {
         }
         self.batches();
         self.checkpoints();
+        self.answers();
         self.clipping();
         self.optimizer();
         self.schedule();
@@ -47,6 +49,29 @@ impl Rules<'_> {
                 .at(Kind::Contradiction, most, format!("`{most}` needs a number in `{rows}`"))
                 .because("with `auto`, how many rows are evaluated would depend on the machine")
                 .hint("add `eval_batch_size: 8`");
+            self.found.push(problem);
+        }
+    }
+
+    fn answers(&mut self) {
+        let asked = "trainer.predict_with_generate";
+        let answers = self.view.written(asked) == Some(&Value::Bool(true));
+        if answers && self.view.measured_as() == "document" {
+            let problem = self
+                .at(Kind::Contradiction, asked, "documents ask for no answer".to_owned())
+                .hint("remove it: their loss is measured");
+            let problem = self.also(problem, "prompt.document", "the documents");
+            self.found.push(problem);
+        }
+        let plateau = "trainer.learning_rate_scheduler.reduce_eval_metric";
+        let watched = self.view.text(plateau).filter(|metric| !OF_LOSS.contains(metric));
+        if let (Some(metric), Some(Value::Bool(false))) = (watched, self.view.written(asked)) {
+            let message =
+                format!("`{metric}` is made from answers, and none are made while training");
+            let problem = self
+                .at(Kind::Contradiction, plateau, message)
+                .hint("watch `loss`, or remove `predict_with_generate: false`");
+            let problem = self.also(problem, asked, "decided here");
             self.found.push(problem);
         }
     }

@@ -15,6 +15,8 @@ pub struct Prompt {
     pub system: Option<String>,
     /// Column with whole conversations.
     pub messages: Option<String>,
+    /// Column with plain documents.
+    pub document: Option<String>,
     /// Whether the prompt is wrapped in the model's chat template.
     pub chat_template: ChatTemplate,
     /// What happens to a prompt that is too long.
@@ -114,6 +116,11 @@ pub enum Overflow {
     Truncate {
         /// Where it is cut away.
         side: Side,
+    },
+    /// A document is read in windows.
+    Window {
+        /// Tokens that each repeats from the one before.
+        overlap: usize,
     },
 }
 

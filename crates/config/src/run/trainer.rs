@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::OF_LOSS;
+
 use super::{Auto, BatchSize, Evaluation, Optimizer, OrAuto, Scheduler};
 
 /// What is learnt, and how it is measured.
@@ -64,6 +66,8 @@ pub struct Finetune {
     pub early_stop: Option<i64>,
     /// Most batches of an evaluation while training; none is all rows.
     pub eval_steps: Option<usize>,
+    /// Whether the validation rows are answered while training; none without evaluation.
+    pub predict_with_generate: Option<bool>,
     /// How gradients become steps.
     pub optimizer: Optimizer,
     /// What limits gradients.
@@ -93,6 +97,31 @@ impl Finetune {
     /// Evaluations without progress before training ends; none for never.
     pub fn patience(&self) -> Option<usize> {
         self.early_stop.and_then(|evaluations| usize::try_from(evaluations).ok())
+    }
+
+    /// The metric that chooses the best model while training.
+    pub fn judged_by(&self) -> &str {
+        let metric = self.evaluation.validation_metric.as_deref().unwrap_or("loss");
+        if OF_LOSS.contains(&metric) || self.predict_with_generate == Some(true) {
+            Self::measured_as(metric)
+        } else {
+            "loss"
+        }
+    }
+
+    /// The name under which an evaluation while training has a metric, or one that rises and falls
+    /// with it.
+    pub fn measured_as(metric: &str) -> &str {
+        match metric {
+            "next_token_perplexity" => "perplexity",
+            "bits_per_byte" => "loss",
+            metric => metric,
+        }
+    }
+
+    /// Most rows of an evaluation while training; none is all.
+    pub fn evaluated_rows(&self) -> Option<usize> {
+        Some(self.eval_steps?.saturating_mul(self.evaluation.eval_batch_size.rows()?))
     }
 
     /// How rows are spread over batches, where `fits` rows fit in memory at once. Whatever `fits`

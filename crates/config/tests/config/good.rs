@@ -202,6 +202,30 @@ fn fine_tuning_is_what_the_file_says() {
 }
 
 #[test]
+fn what_chooses_the_best_model_follows_from_the_metric() {
+    let judged = |said: &str| {
+        let config = config(&format!("{TEXT}trainer: {{type: finetune{said}}}\n"));
+        let it = finetune(&config);
+        (it.judged_by().to_owned(), it.predict_with_generate)
+    };
+    for (said, metric, answers) in [
+        ("", "loss", false),
+        (", validation_metric: next_token_perplexity", "perplexity", false),
+        (", validation_metric: rougeL", "rougeL", true),
+        (", predict_with_generate: true", "loss", true),
+    ] {
+        assert_eq!(judged(said), (metric.to_owned(), Some(answers)), "{said}");
+    }
+    let class = file("finetune-answers");
+    assert_eq!(
+        (finetune(&class).judged_by(), finetune(&class).evaluated_rows()),
+        ("accuracy", Some(32))
+    );
+    assert_eq!(finetune(&file("finetune-class")).judged_by(), "loss");
+    assert_eq!(judged(", skip_all_evaluation: true"), ("loss".to_owned(), None));
+}
+
+#[test]
 fn rows_per_update_do_not_depend_on_memory() {
     for (said, fits, want) in [
         ("", 9, (1, 1)),

@@ -171,12 +171,39 @@ fn answers_are_not_asked_of_a_run_that_has_not_learnt() {
 }
 
 #[test]
+fn every_turn_of_a_conversation_is_learnt_or_refused_by_name() {
+    let test = "every_turn_of_a_conversation_is_learnt_or_refused_by_name";
+    let run = "model_type: llm\nbase_model: MODEL\nadapter: lora\ntrainer: finetune\n\
+               prompt: {messages: talk, learn: all}\ninput_features: [{name: q}]\n\
+               output_features: [{name: a, type: text}]\n";
+    let talk = |second: &str| {
+        let turns =
+            [("user", "Hi"), ("assistant", "Hello."), ("user", "Sure?"), ("assistant", second)];
+        let message = |(role, content)| serde_json::json!({"role": role, "content": content});
+        let messages: Vec<serde_json::Value> = turns.into_iter().map(message).collect();
+        format!("\"{}\"\n", serde_json::json!(messages).to_string().replace('"', "\"\""))
+    };
+    let table = format!("talk\n{}{}", talk("Yes."), talk(" "));
+    let Some(case) = case(test, run, &table, &[]) else { return };
+    let job = Job::prepare(&machine(), &case.run, case.model, &case.data).unwrap();
+    let survey = job.survey(&mut Silent).unwrap();
+    let audit = survey.audit.unwrap();
+    assert_eq!((audit.turns, audit.without_stop.rows), (2, 0));
+    let learnt = &job.explain(0).unwrap()[0].tokens;
+    let learnt: String = learnt.iter().filter(|t| t.learnt).map(|t| t.piece.as_str()).collect();
+    assert_eq!(learnt, "Hello.<|im_end|>Yes.<|im_end|>");
+    let [problem] = &survey.problems[..] else { panic!("{:?}", survey.problems) };
+    assert_eq!(problem.place.line, 3);
+    assert!(problem.error.to_string().contains("turn 2 of the assistant"), "{}", problem.error);
+}
+
+#[test]
 fn every_metric_that_a_run_file_may_name_is_measured() {
     use fidelio::{
         config::catalogue::metrics_of,
         eval::{
-            Bootstrap, CategoryRows, CategoryStatistics, FeatureStatistics, LossSum, TextRows,
-            TextStatistics, TokenRows,
+            Bootstrap, CategoryRows, CategoryStatistics, DocumentStatistics, FeatureStatistics,
+            LossSum, TextRows, TextStatistics, TokenRows,
         },
     };
     let labels = ["a", "b", "c"].map(String::from);
@@ -195,8 +222,9 @@ fn every_metric_that_a_run_file_may_name_is_measured() {
         ..TextRows::new(&text, &text)
     };
     let text = TextStatistics::measure(&rows, &Bootstrap::none()).unwrap();
-    let kinds: [(&str, FeatureStatistics); 2] =
-        [("category", category.into()), ("text", text.into())];
+    let read = DocumentStatistics::measure(&losses, &[4, 2], &Bootstrap::none()).unwrap();
+    let kinds: [(&str, FeatureStatistics); 3] =
+        [("category", category.into()), ("text", text.into()), ("document", read.into())];
     for (kind, statistics) in kinds {
         for metric in metrics_of(kind) {
             assert!(statistics.figure(metric.name).is_some(), "{kind} has no {}", metric.name);

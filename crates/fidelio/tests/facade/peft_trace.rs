@@ -83,6 +83,7 @@ fn plan(trace: &Trace, adapter: AdapterId) -> TrainPlan {
         evaluate_every: 1000,
         checkpoint_every: 1000,
         early_stop: None,
+        validation_metric: "loss".to_owned(),
         goal: Goal::Minimize,
         model_soup: None,
     }

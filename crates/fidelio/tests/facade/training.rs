@@ -141,6 +141,86 @@ fn a_whole_model_learns_and_its_folder_is_used() {
     assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
 }
 
+/// What a run told of its updates and evaluations.
+#[derive(Default)]
+struct Told {
+    losses: Vec<u64>,
+    evaluations: Vec<trainer::Evaluated>,
+}
+
+impl trainer::Observer for Told {
+    fn on(
+        &mut self,
+        event: &trainer::Event,
+    ) -> Result<trainer::Flow, Box<dyn std::error::Error + Send + Sync>> {
+        match event {
+            trainer::Event::Step(step) => self.losses.push(step.loss.to_bits()),
+            trainer::Event::Evaluated(found) => self.evaluations.push(found.clone()),
+            _ => {}
+        }
+        Ok(trainer::Flow::Continue)
+    }
+}
+
+/// What a run tells with these keys, and the line of its metrics file after its last update.
+fn told(test: &str, how: &[&str]) -> Option<(Told, serde_json::Value)> {
+    let case = case(test, &[&LORA[..], how].concat())?;
+    let (folder, mut told) = (case.folder.path().join("run"), Told::default());
+    train(&case, &folder, false, &mut told);
+    let lines = std::fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+    let last = serde_json::from_str(lines.lines().last().unwrap()).unwrap();
+    Some((told, last))
+}
+
+#[test]
+fn answers_choose_the_best_model_where_it_is_asked() {
+    let test = "answers_choose_the_best_model_where_it_is_asked";
+    let Some((told, last)) = told(test, &["trainer.predict_with_generate=true"]) else { return };
+    let accuracy: Vec<f64> = told.evaluations.iter().map(|it| it.values["accuracy"]).collect();
+    assert_eq!(accuracy, told.evaluations.iter().map(|it| it.metric).collect::<Vec<_>>());
+    assert_eq!((accuracy.len(), accuracy[1].to_bits()), (2, 1.0_f64.to_bits()), "{accuracy:?}");
+    assert!(told.evaluations[1].values["f1_macro"] > 0.99);
+    assert_eq!(
+        (&last["validation_metric"], &last["values"]["accuracy"]),
+        (&"accuracy".into(), &1.0.into())
+    );
+}
+
+#[test]
+fn generating_between_updates_changes_no_update() {
+    let test = "generating_between_updates_changes_no_update";
+    let text = "output_features=[{name: label, type: text}]";
+    let how = [
+        text,
+        "trainer.train_steps=4",
+        "trainer.steps_per_checkpoint=2",
+        "generation.max_new_tokens=3",
+    ];
+    let Some((silent, _)) = told(test, &how) else { return };
+    let with = [&how[..], &["trainer.validation_metric=rougeL"]].concat();
+    let (generated, last) = told(test, &with).unwrap();
+    assert_eq!(silent.losses, generated.losses, "to the bit");
+    assert_eq!(last["validation_metric"], "rougeL");
+    assert_eq!(last["metric"], last["values"]["rougeL"]);
+    assert_eq!(last["values"]["loss"], silent.evaluations[1].metric);
+    assert!(!silent.evaluations[1].values.contains_key("rougeL"));
+}
+
+#[test]
+fn an_evaluation_looks_at_as_many_rows_as_it_is_told() {
+    let validated = |how: &[&str]| {
+        let case =
+            case("an_evaluation_looks_at_as_many_rows_as_it_is_told", &[&LORA[..], how].concat())?;
+        let (run, data) = (&case.run, &case.data);
+        let training = Training::prepare(&machine(), run, model(run), data, &mut Silent).unwrap();
+        Some(training.rows().1)
+    };
+    let few = ["trainer.eval_steps=1", "trainer.eval_batch_size=3"];
+    let Some(rows) = validated(&few) else { return };
+    assert_eq!((rows, validated(&[])), (3, Some(4)));
+    assert_eq!(validated(&["trainer.skip_all_evaluation=true"]), Some(0));
+}
+
 /// Stops after an update.
 struct After(u64);
 

@@ -9,7 +9,7 @@ use crate::{
     prefix::{Live, Offer, Place, common, offer},
 };
 
-impl Engine {
+impl Engine<'_> {
     /// Gives places to requests that wait, as long as there is room.
     pub(super) fn admit(&mut self) -> Result<(), GenerateError> {
         if self.crowded && !self.active.is_empty() {

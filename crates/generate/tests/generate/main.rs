@@ -36,11 +36,11 @@ fn tokenizer(name: &str) -> Arc<Tokenizer> {
 /// Sizes that fit the byte-level tokenizer.
 const SIZES: FakeLimits = FakeLimits { vocabulary: 340, context: 256, rows: 64, tokens: 8192 };
 
-fn engine_on(session: impl Session + 'static, limits: Limits) -> Engine {
+fn engine_on(session: impl Session + 'static, limits: Limits) -> Engine<'static> {
     Engine::new(Box::new(session), tokenizer("byte_level.json"), limits).unwrap()
 }
 
-fn engine(limits: Limits) -> Engine {
+fn engine(limits: Limits) -> Engine<'static> {
     engine_on(FakeSession::new(SIZES), limits)
 }
 
@@ -57,7 +57,7 @@ fn speaker(prompt: usize, answer: &str) -> FakeSession {
 }
 
 /// Everything that came out, by request; checks that deltas add up to the text.
-fn run(engine: &mut Engine) -> BTreeMap<RequestId, (Finish, Vec<Emitted>)> {
+fn run(engine: &mut Engine<'_>) -> BTreeMap<RequestId, (Finish, Vec<Emitted>)> {
     let mut all: BTreeMap<RequestId, Vec<Emitted>> = BTreeMap::new();
     engine.run_all(|emitted| all.entry(emitted.request).or_default().push(emitted)).unwrap();
     let finished = |(id, emitted): (RequestId, Vec<Emitted>)| {

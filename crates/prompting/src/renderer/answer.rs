@@ -1,9 +1,11 @@
 //! Putting the answer behind the prompt, with its stop, and marking both as learnt.
 
 use crate::vocabulary::Token;
-use crate::{Boundary, Conversation, Message, Outcome, Overflow, PromptError, Rendered, Turns};
+use crate::{
+    Boundary, Conversation, Message, Outcome, Overflow, PromptError, Rendered, TurnProblem, Turns,
+};
 
-use super::encode::{Encoded, span_of};
+use super::encode::Encoded;
 use super::talk::Shown;
 use super::{Body, Prompt, Renderer};
 
@@ -23,6 +25,10 @@ impl Reply {
     pub(super) fn last_of(talk: &mut Conversation, row: usize) -> Result<Self, PromptError> {
         match talk.messages.pop() {
             Some(message) if message.role() == "assistant" => {
+                if message.says_nothing() {
+                    let turn = 1 + talk.messages.iter().filter(|m| m.role() == "assistant").count();
+                    return Err(PromptError::Turn { row, turn, problem: TurnProblem::Empty });
+                }
                 let text = message.text().unwrap_or_default().to_owned();
                 Ok(Self { text, message: Some(message) })
             }
@@ -56,7 +62,7 @@ impl Renderer {
             Overflow::Drop => {
                 Ok(Outcome::Dropped { tokens: rendered.read, reason: problem.to_string() })
             }
-            Overflow::Error | Overflow::Truncate { .. } => Err(problem),
+            Overflow::Error | Overflow::Truncate { .. } | Overflow::Window { .. } => Err(problem),
         }
     }
 
@@ -78,7 +84,8 @@ impl Renderer {
                 Boundary::Error => Err(prompt_changes(&prompt.shown.text, &shown.text, row)),
             };
         }
-        if !shown.text[prompt.shown.text.len()..].contains(reply.text.trim()) {
+        let added = &shown.text[prompt.shown.text.len()..];
+        if !added.contains(reply.text.trim()) || self.says_nothing(added) {
             return Err(PromptError::AnswerLost { row });
         }
         let encoded = self.encode(&shown, row)?;
@@ -93,6 +100,12 @@ impl Renderer {
             };
         }
         self.stopped(prompt, shown, encoded, row)
+    }
+
+    /// Whether a text is blank up to its first stop.
+    fn says_nothing(&self, text: &str) -> bool {
+        let text = text.trim_start();
+        text.is_empty() || self.stop_texts.iter().any(|stop| text.starts_with(stop.as_str()))
     }
 
     fn show_answered(&self, prompt: &Prompt, reply: &Reply) -> Result<Shown, PromptError> {
@@ -186,12 +199,8 @@ impl Renderer {
     ) -> Result<Rendered, PromptError> {
         let n = prompt.encoded.tokens.len();
         let mut learn: Vec<bool> = (0..encoded.tokens.len()).map(|i| i >= n).collect();
-        let spoke_before = matches!(&prompt.body, Body::Chat(talk) if talk.has_answers());
-        if self.rules.turns == Turns::All && spoke_before {
-            if shown.spans.is_none() && shown.generated.is_empty() {
-                return Err(PromptError::TurnsHidden { row });
-            }
-            self.learn_earlier_turns(&shown, &encoded.tokens[..n], &mut learn, row)?;
+        if let (Turns::All, Body::Chat(talk)) = (self.rules.turns, &prompt.body) {
+            self.learn_earlier_turns(talk, prompt, (&shown, &encoded), &mut learn, row)?;
         }
         let grown = encoded.tokens.len() - n;
         Ok(Rendered {
@@ -206,75 +215,43 @@ impl Renderer {
             read: prompt.read + grown,
         })
     }
-
-    /// Marks what the assistant said earlier: what generation blocks wrote where the template has them,
-    /// else its messages; and the stop right behind, which must be learnt too.
-    fn learn_earlier_turns(
-        &self,
-        shown: &Shown,
-        tokens: &[Token],
-        learn: &mut [bool],
-        row: usize,
-    ) -> Result<(), PromptError> {
-        let spoken = |token: &Token| match shown.generated.as_slice() {
-            [] => {
-                let spans = shown.spans.as_deref().unwrap_or_default();
-                span_of(token, spans).is_some_and(|span| span.spoken)
-            }
-            blocks => blocks.iter().any(|b| b.start < token.range.end && token.range.start < b.end),
-        };
-        let mut i = 0;
-        while i < tokens.len() {
-            if !spoken(&tokens[i]) {
-                i += 1;
-                continue;
-            }
-            while i < tokens.len() && spoken(&tokens[i]) {
-                learn[i] = true;
-                i += 1;
-            }
-            // Only white space may stand between what was said and its stop.
-            let blank = |t: &&Token| {
-                !self.stops.contains(&t.id)
-                    && shown.text.get(t.range.clone()).is_some_and(|s| s.trim().is_empty())
-            };
-            let stop = i + tokens[i..].iter().take_while(blank).count();
-            let said_it = self.stops.contains(&tokens[i - 1].id);
-            match tokens.get(stop) {
-                _ if said_it => {}
-                Some(token) if self.stops.contains(&token.id) => {
-                    learn[i..=stop].fill(true);
-                    i = stop + 1;
-                }
-                _ => return Err(PromptError::TurnWithoutStop { row }),
-            }
-        }
-        Ok(())
-    }
 }
 
 fn prompt_changes(prompt: &str, answered: &str, row: usize) -> PromptError {
-    let same: usize = prompt
-        .chars()
-        .zip(answered.chars())
-        .take_while(|(a, b)| a == b)
-        .map(|(c, _)| c.len_utf8())
-        .sum();
-    PromptError::PromptChanges {
-        row,
-        common_end: last(&prompt[..same]),
-        has: first(&answered[same..]),
-        prompt_has: first(&prompt[same..]),
+    let Parting { common_end, has, other } = Parting::of(answered, prompt);
+    PromptError::PromptChanges { row, common_end, has, prompt_has: other }
+}
+
+/// Where one text leaves another, in a few characters of each.
+pub(super) struct Parting {
+    pub(super) common_end: String,
+    pub(super) has: String,
+    pub(super) other: String,
+}
+
+impl Parting {
+    pub(super) fn of(text: &str, other: &str) -> Self {
+        let same: usize = text
+            .chars()
+            .zip(other.chars())
+            .take_while(|(a, b)| a == b)
+            .map(|(c, _)| c.len_utf8())
+            .sum();
+        Self {
+            common_end: last(&text[..same]),
+            has: first(&text[same..]),
+            other: first(&other[same..]),
+        }
     }
 }
 
 const SHOWN: usize = 24;
 
-fn first(text: &str) -> String {
+pub(super) fn first(text: &str) -> String {
     text.chars().take(SHOWN).collect()
 }
 
-fn last(text: &str) -> String {
+pub(super) fn last(text: &str) -> String {
     let skip = text.chars().count().saturating_sub(SHOWN);
     text.chars().skip(skip).collect()
 }

@@ -23,7 +23,7 @@ impl Renderer {
         }
         let cuttable = match &self.source {
             Source::Layout(layout) => layout.fields(),
-            Source::Messages { .. } => &[],
+            Source::Messages { .. } | Source::Document { .. } => &[],
         };
         let mut named: Vec<&String> = budget.fields.keys().collect();
         if let Overflow::Truncate { fields, .. } = &budget.overflow {
@@ -31,6 +31,9 @@ impl Renderer {
                 return rule("overflow", "cannot be `truncate` for a messages column".to_owned());
             }
             named.extend(fields.iter().flatten());
+        }
+        if let Overflow::Window { overlap } = budget.overflow {
+            self.check_windows(overlap)?;
         }
         match named.into_iter().find(|name| !cuttable.contains(name)) {
             Some(name) => rule("budget", format!("names `{name}`, which the prompt does not show")),
@@ -64,7 +67,7 @@ impl Renderer {
             }
         };
         match &self.rules.budget.overflow {
-            Overflow::Error => Err(problem),
+            Overflow::Error | Overflow::Window { .. } => Err(problem),
             Overflow::Drop => Ok(Prepared::Dropped { tokens: read, reason: problem.to_string() }),
             Overflow::Truncate { side, fields } => {
                 let mut cuts = Cuts { side: *side, made: vec![] };
@@ -153,7 +156,7 @@ impl Renderer {
         let problem = PromptError::PromptTooLong { row, tokens, budget };
         match &self.rules.budget.overflow {
             Overflow::Drop => Ok(Prepared::Dropped { tokens, reason: problem.to_string() }),
-            Overflow::Error | Overflow::Truncate { .. } => Err(problem),
+            Overflow::Error | Overflow::Truncate { .. } | Overflow::Window { .. } => Err(problem),
         }
     }
 }

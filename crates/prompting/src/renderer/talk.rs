@@ -64,13 +64,28 @@ impl Talk {
         Self { plain, marked }
     }
 
-    /// Whether the assistant speaks in it.
-    pub(super) fn has_answers(&self) -> bool {
-        self.plain.messages.iter().any(|m| m.role() == "assistant")
+    /// Its messages.
+    pub(super) fn messages(&self) -> &[Message] {
+        &self.plain.messages
+    }
+
+    /// Its first so many messages.
+    pub(super) fn first(&self, messages: usize) -> Self {
+        let cut = |talk: &Conversation| {
+            let mut talk = talk.clone();
+            talk.messages.truncate(messages);
+            talk
+        };
+        Self { plain: cut(&self.plain), marked: self.marked.as_ref().map(cut) }
+    }
+
+    /// What it reads like.
+    pub(super) fn text(&self, chat: &ChatTemplate, prompt: bool) -> Result<String, PromptError> {
+        chat.render(&self.plain, prompt)
     }
 
     pub(super) fn show(&self, chat: &ChatTemplate, prompt: bool) -> Result<Shown, PromptError> {
-        let text = chat.render(&self.plain, prompt)?;
+        let text = self.text(chat, prompt)?;
         let tracked = |talk: &Conversation| {
             let rendering = chat.render_tracked(talk, prompt).ok()?;
             marks::without_marks(&rendering).filter(|u| u.marked.text == text)

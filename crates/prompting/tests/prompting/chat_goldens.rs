@@ -11,11 +11,11 @@ use sha2::{Digest, Sha256};
 
 const GOLDENS: &str = include_str!("chat_goldens.json");
 
-fn sha256(text: &str) -> String {
+pub(crate) fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().concat()
 }
 
-fn fixtures() -> Option<PathBuf> {
+pub(crate) fn fixtures() -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
     var("FIDELIO_CACHE")
         .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("fidelio")))

@@ -3,5 +3,8 @@
 
 mod cases;
 mod chat_goldens;
+mod documents;
+mod mask_goldens;
+mod pains;
 mod properties;
 mod renderer;

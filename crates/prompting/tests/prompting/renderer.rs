@@ -8,24 +8,24 @@ use fidelio_prompting::{
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;
 
-const CHATML: &str = include_str!("fixtures/chatml.jinja");
-const HEADERS: &str = include_str!("fixtures/headers.jinja");
-const INST: &str = include_str!("fixtures/inst.jinja");
-const GENERATION: &str = include_str!("fixtures/generation.jinja");
+pub(crate) const CHATML: &str = include_str!("fixtures/chatml.jinja");
+pub(crate) const HEADERS: &str = include_str!("fixtures/headers.jinja");
+pub(crate) const INST: &str = include_str!("fixtures/inst.jinja");
+pub(crate) const GENERATION: &str = include_str!("fixtures/generation.jinja");
 
-fn vocabulary() -> Vocabulary {
+pub(crate) fn vocabulary() -> Vocabulary {
     let tokenizer: Tokenizer = include_str!("fixtures/tokenizer.json").parse().unwrap();
     let id = |text: &str| tokenizer.token_to_id(text).unwrap();
     let (bos, eos) = (id("<s>"), id("</s>"));
     Vocabulary::new(tokenizer, Some(bos), vec![eos]).unwrap()
 }
 
-fn id(text: &str) -> u32 {
+pub(crate) fn id(text: &str) -> u32 {
     vocabulary().tokenizer().token_to_id(text).unwrap()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a model may have no chat template")]
-fn chat(source: &str) -> Option<ChatTemplate> {
+pub(crate) fn chat(source: &str) -> Option<ChatTemplate> {
     Some(ChatTemplate::new(source, vocabulary().special_texts(), Clock::Local).unwrap())
 }
 
@@ -39,11 +39,11 @@ fn mail_layout(template: &str) -> Source {
     Source::Layout(Layout::new(&spec, &["mail", "note", "label"].map(String::from)).unwrap())
 }
 
-fn renderer(template: &str, rules: Rules, chat: Option<ChatTemplate>) -> Renderer {
+pub(crate) fn renderer(template: &str, rules: Rules, chat: Option<ChatTemplate>) -> Renderer {
     Renderer::new(mail_layout(template), rules, vocabulary(), chat).unwrap()
 }
 
-fn messages(rules: Rules, chat: Option<ChatTemplate>) -> Result<Renderer, PromptError> {
+pub(crate) fn messages(rules: Rules, chat: Option<ChatTemplate>) -> Result<Renderer, PromptError> {
     let source = Source::Messages { column: "messages".to_owned(), output: None };
     Renderer::new(source, rules, vocabulary(), chat)
 }
@@ -52,19 +52,23 @@ fn mail() -> Value {
     json!({"mail": "Win a prize quickly, or lose it now", "note": "click here", "label": "spam"})
 }
 
-fn render(renderer: &Renderer, cells: &Value, purpose: Purpose) -> Result<Outcome, PromptError> {
+pub(crate) fn render(
+    renderer: &Renderer,
+    cells: &Value,
+    purpose: Purpose,
+) -> Result<Outcome, PromptError> {
     renderer.render(&Row::new(3, cells.as_object().unwrap()), purpose)
 }
 
-fn kept(renderer: &Renderer, cells: &Value, purpose: Purpose) -> Rendered {
+pub(crate) fn kept(renderer: &Renderer, cells: &Value, purpose: Purpose) -> Rendered {
     render(renderer, cells, purpose).unwrap().kept().unwrap()
 }
 
-fn decode(ids: &[u32]) -> String {
+pub(crate) fn decode(ids: &[u32]) -> String {
     vocabulary().tokenizer().decode(ids, false).unwrap()
 }
 
-fn learnt(rendered: &Rendered) -> String {
+pub(crate) fn learnt(rendered: &Rendered) -> String {
     let ids = rendered.ids.iter().zip(&rendered.learn).filter(|(_, l)| **l).map(|(id, _)| *id);
     decode(&ids.collect::<Vec<_>>())
 }
@@ -274,7 +278,7 @@ fn the_chat_template_is_used_as_the_rule_says() {
     assert!(matches!(problem, Err(PromptError::NoChatTemplate { .. })));
 }
 
-fn talk() -> Value {
+pub(crate) fn talk() -> Value {
     json!({"messages": [
         {"role": "user", "content": "The capital of France?"},
         {"role": "assistant", "content": "Paris."},
@@ -292,24 +296,6 @@ fn all_turns_of_a_messages_column_are_learnt_with_their_stops() {
         let row = kept(&messages(last, chat(source)).unwrap(), &talk(), Purpose::Train);
         assert_eq!(learnt(&row).replace(' ', ""), format!("Oslo.{stop}"));
     }
-}
-
-#[test]
-fn an_earlier_turn_without_a_stop_is_an_error() {
-    let source = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}\
-                  {% if add_generation_prompt %}assistant: {% endif %}";
-    let rules = Rules { boundary: Boundary::Separate, ..Rules::default() };
-    let problem = render(&messages(rules, chat(source)).unwrap(), &talk(), Purpose::Train);
-    assert!(matches!(problem, Err(PromptError::TurnWithoutStop { row: 3 })), "{problem:?}");
-}
-
-#[test]
-fn earlier_turns_that_cannot_be_found_are_an_error() {
-    let source =
-        "{% for m in messages %}{{ m.content | length }}{{ m.content }}<|turn|>{% endfor %}";
-    let rules = Rules { boundary: Boundary::Separate, ..Rules::default() };
-    let problem = render(&messages(rules, chat(source)).unwrap(), &talk(), Purpose::Train);
-    assert!(matches!(problem, Err(PromptError::TurnsHidden { row: 3 })), "{problem:?}");
 }
 
 #[test]
@@ -472,7 +458,8 @@ fn an_explanation_shows_each_token() {
     let renderer = renderer("Spam? {mail}\n", Rules::default(), chat(CHATML));
     let cells = mail();
     let row = Row::new(3, cells.as_object().unwrap());
-    let shown = renderer.explain(&row, Purpose::Train).unwrap().unwrap();
+    let rendered = renderer.render(&row, Purpose::Train).unwrap().kept().unwrap();
+    let shown = renderer.explain_rendered(&rendered);
     let last = shown.tokens.last().unwrap();
     assert!(last.piece == "<|im_end|>" && last.special && last.learnt && last.field.is_none());
     assert!(shown.tokens.iter().any(|t| t.field.as_deref() == Some("mail")));

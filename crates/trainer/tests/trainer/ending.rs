@@ -2,8 +2,8 @@
 
 use fidelio_backend::BigramSession;
 use fidelio_trainer::{
-    Ended, Evaluate, Event, Flow, Goal, HandedBack, Observer, Soup, SoupKind, Summary, TrainPlan,
-    Trainer,
+    Ended, Evaluate, Event, Flow, Goal, HandedBack, Observer, Soup, SoupKind, Summary, TrainError,
+    TrainPlan, Trainer,
 };
 
 use crate::{Log, Scripted, checkpoints, held_out, parameters, plan, rows, session};
@@ -62,6 +62,29 @@ fn a_plateau_lowers_the_rate() {
     };
     let factors: Vec<f64> = log.steps().iter().skip(1).map(factor).collect();
     assert_eq!(factors, [1.0, 1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]);
+}
+
+#[test]
+fn a_plateau_may_be_of_another_metric_than_the_best_model() {
+    let lowered = |name: &str, goal| {
+        let name = name.to_owned();
+        let mut plan = plan();
+        plan.plateau.as_mut().unwrap().watch = fidelio_trainer::Watch::Value { name, goal };
+        let mut script = Scripted::new(&[0.5, 0.4, 0.3, 0.2, 0.1]);
+        let mut session = session();
+        let rows = rows();
+        let mut log = Log::default();
+        let trainer =
+            Trainer::new(plan.clone(), &mut session, &rows, Some(&mut script), None, &mut log);
+        trainer.unwrap().run()?;
+        let rate = log.steps().last().unwrap().learning_rate;
+        Ok::<bool, TrainError>(rate < plan.learning_rate_at(9))
+    };
+    // What the script calls `worse` grows at each evaluation.
+    assert!(!lowered("worse", Goal::Maximize).unwrap());
+    assert!(lowered("worse", Goal::Minimize).unwrap());
+    let error = lowered("unknown", Goal::Minimize).unwrap_err();
+    assert!(matches!(error, TrainError::Plan { key: "plateau", .. }), "{error}");
 }
 
 fn mean(of: &[Vec<f32>]) -> Vec<f32> {

@@ -27,7 +27,7 @@ pub fn plan() -> TrainPlan {
             { "type": "sgd", "momentum": 0.8, "dampening": 0.0, "weight_decay": 0.01,
               "nesterov": false } },
         "share_beginnings": null, "evaluate_every": 2, "checkpoint_every": 100,
-        "early_stop": null, "goal": "minimize", "model_soup": null
+        "early_stop": null, "validation_metric": "loss", "goal": "minimize", "model_soup": null
     });
     serde_json::from_value(plan).unwrap()
 }
@@ -106,7 +106,7 @@ impl Scripted {
 impl Evaluate for Scripted {
     fn evaluate(&mut self, _: &mut dyn Session) -> Result<Measured, Box<dyn Error + Send + Sync>> {
         let metric = self.0.next().ok_or("the script is over")?;
-        Ok(Measured { metric, values: BTreeMap::new() })
+        Ok(Measured { metric, values: BTreeMap::from([("worse".to_owned(), 1.0 - metric)]) })
     }
 }
 

@@ -77,7 +77,7 @@ impl Rules<'_> {
             let problem = self.also(problem, skip, "decided here");
             self.found.push(problem);
         }
-        let Some(kind) = self.view.text("output_features.0.type") else { return };
+        let kind = self.view.measured_as();
         let known: Vec<&str> = metrics_of(kind).iter().map(|metric| metric.name).collect();
         if !known.contains(&metric.as_str()) {
             let hint = nearest(&metric, known.iter().copied()).map_or_else(
