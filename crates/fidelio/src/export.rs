@@ -66,9 +66,9 @@ pub struct TensorGroup {
 }
 
 impl Target {
-    /// The mean divergence in nats that is allowed where nobody says otherwise. Rounding to floats
-    /// of 16 bits stays far below it; blocks of a few bits cost a model of 135 million parameters
-    /// up to half of it, and larger models less.
+    /// The mean divergence in nats that is allowed where nobody says otherwise. Floats of 16 bits
+    /// stay far below it. SmolLM2-135M, the most sensitive model in use, moves by 0.003 to 0.008 in
+    /// `Q8_0`, by 0.01 in `Q6_K`, by 0.1 to 0.3 in `Q4_K_M`, and by 0.7 in `Q4_0`, which is refused.
     pub fn max_mean_kl(self) -> f64 {
         use Quantization::*;
         match self {
@@ -148,7 +148,8 @@ impl<'a> Export<'a> {
         let folder = self.run.as_ref().and_then(RunFile::trained);
         let card = self.model.card();
         let path = folder.unwrap_or_else(|| Path::new(&card.base_model));
-        path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+        name.strip_suffix(".gguf").unwrap_or(&name).to_owned()
     }
 
     /// The weights, with what was learnt.

@@ -8,7 +8,7 @@ use fidelio::{
     eval::Drift,
     weights::{
         Checkpoint, ExportOptions, FloatType, Silent, WeightsError, export_folder,
-        gguf::{GgufPlan, Quantization},
+        gguf::{Gguf, GgufPlan, Quantization},
         unwatched,
     },
 };
@@ -74,6 +74,18 @@ fn floats_answer_the_same_in_both_formats() {
         }
         assert_eq!(tiny.beside(), 2);
     }
+}
+
+#[test]
+fn a_file_is_named_after_its_model() {
+    let (tiny, machine) = (Tiny::new("llama"), machine());
+    let named = tiny.kept.path().join("Llama-3.2-1B");
+    std::fs::rename(&tiny.model, &named).unwrap();
+    let export = Export::of_model(&machine, named.to_str().unwrap(), "flex", &Silent).unwrap();
+    let to = tiny.kept.path().join("x.gguf");
+    export.plan(FLOATS).unwrap().write(&to, 1.0, &mut fidelio::Silent).unwrap();
+    let gguf = Gguf::open(&to).unwrap();
+    assert_eq!(gguf.metadata().text("general.name").unwrap(), Some("Llama-3.2-1B"));
 }
 
 #[test]

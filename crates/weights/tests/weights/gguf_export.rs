@@ -163,6 +163,18 @@ fn settings_tokenizer_and_template_come_along() {
     assert_eq!(a, b);
 }
 
+/// A file's own keys are copied.
+#[test]
+fn a_file_becomes_another_file() {
+    let (_kept, folder) = checkpoint(&config(), &tokenizer_json());
+    let (_kept, from) = exported(&folder, Quantization::F16);
+    let (_kept, copy) = exported(&from, Quantization::Q6_K);
+    let [a, b] = [&from, &copy].map(|of| of.tokenizer().unwrap());
+    assert_eq!((a.sha256(), a.specials()), (b.sha256(), b.specials()));
+    assert_eq!(from.chat_template(), copy.chat_template());
+    assert_eq!(from.config(), copy.config());
+}
+
 #[test]
 fn mixed_kinds_say_what_each_tensor_gets() {
     let (_kept, from) = checkpoint(&config(), &tokenizer_json());
