@@ -127,6 +127,14 @@ pub enum Error {
         /// The most that is allowed.
         allowed: f64,
     },
+    /// `quantization` over weights that are quantised already.
+    #[error("the weights of `{base_model}` are quantised already, as {encoding}")]
+    Quantized {
+        /// As the user wrote it.
+        base_model: String,
+        /// How they are stored.
+        encoding: String,
+    },
     /// A run or run file without an adapter to merge.
     #[error("there is no adapter to merge")]
     NoAdapter,
@@ -163,6 +171,11 @@ impl Error {
             Self::Drift { .. } => {
                 Some("merge to `f32`, or allow more with `--max-mean-kl`; nothing was kept".into())
             }
+            Self::Quantized { .. } => Some(
+                "remove `quantization`: adapters learn beside the file's own blocks as they are; \
+                 or name the unquantised model"
+                    .into(),
+            ),
             Self::NoAdapter => Some("name a training run with `-m RUN`".into()),
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())

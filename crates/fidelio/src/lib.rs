@@ -62,7 +62,7 @@ pub use job::Job;
 pub use machine::{Device, Machine};
 pub use memory::peak_memory;
 pub use merge::{MAX_MEAN_KL, Merge};
-pub use model::{Model, ModelCard};
+pub use model::{Model, ModelCard, Opening};
 pub use observe::{Event, Flow, Observer, Silent, Stage};
 pub use plan::Plan;
 pub use predict::{Prediction, Predictions, Usage};

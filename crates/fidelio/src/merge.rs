@@ -6,7 +6,7 @@ use fidelio_backend::{AdapterId, Logits, RowStep, RowTo, Session, Shape, Wanted}
 use fidelio_eval::{Drift, DriftMeter};
 use fidelio_weights::{ExportOptions, Merged, Progress, export_folder_of, peft};
 
-use crate::{Error, Flow, Generator, Machine, Model, RunFile, train::check_same};
+use crate::{Error, Flow, Generator, Machine, Model, Opening, RunFile, train::check_same};
 
 /// The mean divergence in nats that is allowed where nobody says otherwise: rounding to 16 bits
 /// stays far below it.
@@ -91,12 +91,27 @@ impl<'a> Merge<'a> {
         }
     }
 
-    /// The model that was written, against the adapter beside its base.
+    /// How far a merged model answers from the run as it learnt, whose base was rounded; none where
+    /// it was not. The merged model has the base's own weights.
+    ///
+    /// # Errors
+    /// When one of the two cannot be opened.
+    pub fn drift_from_rounded(&self, written: &Path) -> Result<Option<Drift>, Error> {
+        let how = Opening::of(self.run.config());
+        how.quantization.map(|_| self.drift_from(&how, written)).transpose()
+    }
+
+    /// The model that was written, against the adapter beside its base, neither of them rounded.
     fn drift(&self, written: &Path) -> Result<Drift, Error> {
+        let how = Opening { quantization: None, ..Opening::of(self.run.config()) };
+        self.drift_from(&how, written)
+    }
+
+    fn drift_from(&self, how: &Opening, written: &Path) -> Result<Drift, Error> {
         let silent = &fidelio_weights::Silent;
         let written = written.to_string_lossy();
         let device = &self.run.config().device;
-        let mut original = Generator::of_run(self.machine, self.run, silent)?;
+        let mut original = Generator::of_run_as(self.machine, self.run, how, silent)?;
         let mut other = Generator::open(self.machine, &written, device, silent)?;
         let mut meter = DriftMeter::default();
         for text in CALIBRATION {

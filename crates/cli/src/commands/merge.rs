@@ -56,8 +56,21 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     };
     let to = &args.output_directory;
     let drift = merge.write(to, &options, args.max_mean_kl)?;
+    let rounded = merge.drift_from_rounded(to)?;
     ui.note(format!("the merged model is in {}", to.display()));
-    ui.result(&serde_json::json!({ "folder": to, "drift": drift }), || said(&drift))
+    if let Some(rounded) = &rounded {
+        ui.note(format!(
+            "the run learnt beside rounded weights, and was merged into the unrounded ones; from the \
+             run as it learnt: {}",
+            said(rounded)
+        ));
+    }
+    let result = serde_json::json!({
+        "folder": to,
+        "drift": drift,
+        "drift_from_quantized": rounded,
+    });
+    ui.result(&result, || said(&drift))
 }
 
 fn said(drift: &Drift) -> String {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fidelio::{
-    DataArgs, Error, Job, Model, Results, RunFile, Silent, SplitChoice, Training,
+    DataArgs, Error, Job, Merge, Model, Results, RunFile, Silent, SplitChoice, Training,
     config::Override,
     model_folder,
     trainer::{self, Ended},
@@ -104,6 +104,46 @@ fn a_whole_model_learns_and_its_folder_is_used() {
     let mut job = Job::prepare_to_measure(&machine(), &run, model, &data).unwrap();
     let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
     assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
+}
+
+#[test]
+fn weights_that_a_file_has_quantised_are_not_rounded_again() {
+    let test = "weights_that_a_file_has_quantised_are_not_rounded_again";
+    let Some(case) = case(test, &[LORA[0], "quantization={bits: 4}"]) else { return };
+    let error = Training::prepare(&machine(), &case.run, model(&case.run), &case.data, &mut Silent)
+        .unwrap_err();
+    assert!(matches!(error, Error::Quantized { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("remove `quantization`"));
+}
+
+#[test]
+fn an_adapter_learns_beside_rounded_weights_and_merges_into_the_exact_ones() {
+    let test = "an_adapter_learns_beside_rounded_weights_and_merges_into_the_exact_ones";
+    let Some(file) = default_model(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let floats = folder.path().join("floats");
+    let checkpoint = weights::Checkpoint::open(&file).unwrap();
+    weights::export_folder(&checkpoint, &floats, &weights::ExportOptions::default()).unwrap();
+    let base = format!("base_model={}", floats.display());
+    let how = [LORA[0], LORA[1], "quantization={bits: 4}", base.as_str()];
+    let case = case(test, &how).unwrap();
+    let run = folder.path().join("run");
+    assert_eq!(train(&case, &run, false, &mut trainer::Silent), Ended::Complete);
+
+    let run = RunFile::of_run(&run, &[]).unwrap();
+    let data = DataArgs { split: SplitChoice::Training, ..case.data.clone() };
+    let mut job = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap();
+    let (bytes, before) = (job.plan().weight_bytes, job.plan().model.description.bytes);
+    assert!(bytes < before / 2, "{bytes} of {before}");
+    let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
+    assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
+
+    let machine = machine();
+    let merge = Merge::new(&machine, &run, &weights::Silent).unwrap();
+    let merged = folder.path().join("merged");
+    let exact = merge.write(&merged, &weights::ExportOptions::default(), 1e-2).unwrap();
+    let rounded = merge.drift_from_rounded(&merged).unwrap().unwrap();
+    assert!(exact.mean_kl < rounded.mean_kl, "{exact:?} {rounded:?}");
 }
 
 /// Stops after an update.
