@@ -488,6 +488,9 @@ impl Backend for FakeBackend {
                 reason: "it has device 0 only".to_owned(),
             });
         }
+        if let Some(asked) = spec.quantization {
+            return Err(BackendError::Engine(format!("{asked:?}: it has no weights to round")));
+        }
         let size = |key: &str| -> Result<usize, BackendError> {
             spec.config.get(key).and_then(serde_json::Value::as_u64).map(|n| n as usize).ok_or_else(
                 || BackendError::ModelConfig {

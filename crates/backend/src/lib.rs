@@ -26,6 +26,7 @@ mod error;
 mod fake;
 mod forest;
 mod learn;
+mod quantization;
 mod session;
 mod spec;
 mod tensor;
@@ -40,6 +41,7 @@ pub use learn::{
     Clip, Footprint, Learn, LearnSpec, LossSum, OptimizerSpec, ParameterInfo, Part, TensorSink,
     Trains, UpdateReport,
 };
+pub use quantization::Quantization;
 pub use session::{
     Answer, Answers, Backend, BackendInfo, Capacity, DeviceId, DeviceInfo, Logits, RowId, RowStep,
     RowTo, Score, Scores, Session, Shape, Verb, Want, Wanted,

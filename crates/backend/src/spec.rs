@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Quantization;
+
 /// How to open a model. Plain data: it crosses the plugin boundary as JSON.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -14,6 +16,9 @@ pub struct OpenSpec {
     /// How keys and values are kept.
     #[serde(default)]
     pub cache: CacheFormat,
+    /// How weights are rounded while they are loaded; `None` keeps them as their file has them.
+    #[serde(default)]
+    pub quantization: Option<Quantization>,
     /// Replaces the checkpoint's own rotary scaling.
     #[serde(default)]
     pub rotary: Option<RotaryScaling>,
@@ -29,13 +34,14 @@ impl OpenSpec {
             config,
             precision: Precision::F32,
             cache: CacheFormat::F32,
+            quantization: None,
             rotary: None,
             cached_tokens: None,
         }
     }
 }
 
-/// The arithmetic of activations. Weights keep the encoding of their file.
+/// The arithmetic of activations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

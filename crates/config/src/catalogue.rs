@@ -15,6 +15,7 @@ mod machine;
 mod optimizer;
 mod preprocessing;
 mod prompt;
+mod quantization;
 mod schedule;
 mod top;
 mod trainer;

@@ -3,6 +3,7 @@
 mod adapter;
 mod output;
 mod prompt;
+mod quantization;
 mod trainer;
 
 use serde_json::Value;
@@ -24,6 +25,7 @@ pub(crate) fn rules(checked: &Checked, settled: &Value, sources: &[Source]) -> F
     rules.labels();
     rules.metric();
     rules.adapter();
+    rules.quantization();
     rules.trainer();
     rules.found
 }

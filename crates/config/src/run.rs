@@ -5,6 +5,7 @@ mod features;
 mod generation;
 mod optimizer;
 mod prompt;
+mod quantization;
 mod schedule;
 mod trainer;
 
@@ -19,6 +20,7 @@ pub use features::{
 pub use generation::{Generation, OneOrMany};
 pub use optimizer::Optimizer;
 pub use prompt::{Boundary, ChatTemplate, LearntTurns, Overflow, Prompt, Side, SpecialTokens};
+pub use quantization::{ComputeType, FourBits, Quantization, QuantizationBackend};
 pub use schedule::{Decay, Plateau, Scheduler, Warmup, WatchedSplit};
 pub use trainer::{
     Batches, Checkpoints, Finetune, GradientClipping, LearningRate, Length, ModelSoup, Soup,
@@ -48,6 +50,8 @@ pub struct RunConfig {
     pub trainer: Trainer,
     /// Small weights on top of the model.
     pub adapter: Option<Adapter>,
+    /// How weights are rounded while the model is loaded.
+    pub quantization: Option<Quantization>,
     /// Changes to the model.
     pub model_parameters: Option<ModelParameters>,
     /// Which machines take part.

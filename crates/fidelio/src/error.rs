@@ -142,6 +142,14 @@ pub enum Error {
         /// The prompt.
         prompt: String,
     },
+    /// `quantization` over weights that are quantised already.
+    #[error("the weights of `{base_model}` are quantised already, as {encoding}")]
+    Quantized {
+        /// As the user wrote it.
+        base_model: String,
+        /// How they are stored.
+        encoding: String,
+    },
     /// A run or run file without an adapter to merge.
     #[error("there is no adapter to merge")]
     NoAdapter,
@@ -182,6 +190,11 @@ impl Error {
             Self::NoAdapter => {
                 Some("name a run that learnt an adapter with `-m RUN`; `fidelio export` writes others".into())
             }
+            Self::Quantized { .. } => Some(
+                "remove `quantization`: adapters learn beside the file's own blocks as they are; \
+                 or name the unquantised model"
+                    .into(),
+            ),
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())
             }

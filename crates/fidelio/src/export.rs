@@ -12,7 +12,7 @@ use fidelio_weights::{
 use serde::Serialize;
 
 use crate::{
-    Error, Event, Flow, Generator, Machine, Model, Observer, RunFile, Stage,
+    Error, Event, Flow, Generator, Machine, Model, Observer, Opening, RunFile, Stage,
     drift::{answers, drift},
     train::check_same,
 };
@@ -161,10 +161,27 @@ impl<'a> Export<'a> {
         })
     }
 
-    /// The model as it is used without being written.
+    /// How far a written model answers from the run as it learnt, whose base was rounded; none
+    /// where it was not. What is written has the base's own weights.
+    ///
+    /// # Errors
+    /// When one of the two cannot be opened.
+    pub fn drift_from_rounded(&self, written: &Path) -> Result<Option<Drift>, Error> {
+        let rounded = |run: &&RunFile| Opening::of(run.config()).quantization.is_some();
+        let Some(run) = self.run.as_ref().filter(rounded) else { return Ok(None) };
+        let mut learnt = Generator::of_run(self.machine, run, &Silent)?;
+        let expected = answers(&mut learnt, &mut crate::Silent)?;
+        let found = answers(&mut self.open(&written.to_string_lossy())?, &mut crate::Silent)?;
+        drift(&expected, &found).map(Some)
+    }
+
+    /// The model as it is used without being written, its base not rounded.
     fn original(&self) -> Result<Generator, Error> {
         match &self.run {
-            Some(run) => Generator::of_run(self.machine, run, &Silent),
+            Some(run) => {
+                let how = Opening { quantization: None, ..Opening::of(run.config()) };
+                Generator::of_run_as(self.machine, run, &how, &Silent)
+            }
             None => self.open(&self.model.card().base_model),
         }
     }

@@ -11,7 +11,7 @@ use fidelio_prompting::{
 use fidelio_weights::Progress;
 use serde::Serialize;
 
-use crate::{Error, Flow, Machine, Model, RunFile, plan, train::check_same};
+use crate::{Error, Flow, Machine, Model, Opening, RunFile, train::check_same};
 
 /// The field that a prompt from the outside fills.
 const PROMPT: &str = "prompt";
@@ -69,10 +69,20 @@ impl Generator {
         device: &str,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
+        Self::open_as(machine, base_model, device, &Opening::default(), progress)
+    }
+
+    fn open_as(
+        machine: &Machine,
+        base_model: &str,
+        device: &str,
+        how: &Opening,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
         let device = machine.device(device)?;
         let model = Model::find(machine, base_model, progress)?;
         let started = Instant::now();
-        let session = Some(model.open(&device, None)?);
+        let session = Some(model.open(&device, how)?);
         let opened_in = started.elapsed().as_secs_f64();
         Ok(Self { model, session, adapter: None, opened_in })
     }
@@ -86,9 +96,19 @@ impl Generator {
         run: &RunFile,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
+        Self::of_run_as(machine, run, &Opening::of(run.config()), progress)
+    }
+
+    /// As [`Self::of_run`], opened in a way of its own.
+    pub(crate) fn of_run_as(
+        machine: &Machine,
+        run: &RunFile,
+        how: &Opening,
+        progress: &dyn Progress,
+    ) -> Result<Self, Error> {
         let config = run.config();
         let Some(folder) = run.adapter() else {
-            return Self::open(machine, &run.base_model(), &config.device, progress);
+            return Self::open_as(machine, &run.base_model(), &config.device, how, progress);
         };
         let device = machine.device(&config.device)?;
         let model = Model::find(machine, &run.base_model(), progress)?;
@@ -96,7 +116,7 @@ impl Generator {
             check_same(run, &serde_json::json!({ "model": model.card() }))?;
         }
         let started = Instant::now();
-        let (session, adapter) = model.open_adapted(&device, plan::rotary(config), &folder)?;
+        let (session, adapter) = model.open_adapted(&device, how, &folder)?;
         let opened_in = started.elapsed().as_secs_f64();
         Ok(Self { model, session: Some(session), adapter: Some(adapter), opened_in })
     }

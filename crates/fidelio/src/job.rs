@@ -11,8 +11,8 @@ use fidelio_prompting::{
 };
 
 use crate::{
-    DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Plan, RowProblem, RunFile,
-    Stage,
+    DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Opening, Plan, RowProblem,
+    RunFile, Stage,
     dataset::{self, Rows},
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
     train,
@@ -138,6 +138,8 @@ impl Job {
         data: &DataArgs,
     ) -> Result<Self, Error> {
         let config = run.config();
+        let opening = Opening::of(config);
+        model.check_roundable(opening.quantization)?;
         let context = plan::context(config, &model);
         let labels = labels(config, rows.source.as_ref())?;
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
@@ -157,7 +159,9 @@ impl Job {
             model: model.card(),
             device: device.name(),
             precision: "f32",
-            rope_scaling: plan::rotary(config),
+            quantization: opening.quantization,
+            weight_bytes: model.weight_bytes(opening.quantization),
+            rope_scaling: opening.rotary,
             context,
             reserved_for_answer: reserved,
             prompt: PromptPlan::of(&renderer),
@@ -234,9 +238,9 @@ impl Job {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let rotary = self.plan.rope_scaling;
-        let Some(folder) = &self.trained else { return self.model.open(&self.device, rotary) };
-        let (session, adapter) = self.model.open_adapted(&self.device, rotary, folder)?;
+        let how = Opening { rotary: self.plan.rope_scaling, quantization: self.plan.quantization };
+        let Some(folder) = &self.trained else { return self.model.open(&self.device, &how) };
+        let (session, adapter) = self.model.open_adapted(&self.device, &how, folder)?;
         self.adapter = Some(adapter);
         Ok(session)
     }

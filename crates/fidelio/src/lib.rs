@@ -69,7 +69,7 @@ pub use init::{Draft, draft};
 pub use job::Job;
 pub use machine::{Device, Machine};
 pub use memory::peak_memory;
-pub use model::{Model, ModelCard};
+pub use model::{Model, ModelCard, Opening};
 pub use observe::{Event, Flow, Observer, Silent, Stage};
 pub use plan::Plan;
 pub use predict::{Prediction, Predictions, Usage};

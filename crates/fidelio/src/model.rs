@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use fidelio_backend::{AdapterId, OpenSpec, RotaryScaling, Session};
+use fidelio_backend::{AdapterId, Encoding, OpenSpec, Quantization, RotaryScaling, Session};
+use fidelio_config::RunConfig;
 use fidelio_prompting::{
     ChatTemplate, Clock, Renderer, Rules, Source as PromptSource, SpecialTexts, Vocabulary,
 };
 use fidelio_weights::{Checkpoint, Description, Origin, Progress, Source, Specials, Tokenizer};
 use serde::Serialize;
 
-use crate::{Device, Error, Machine};
+use crate::{Device, Error, Machine, plan};
 
 /// A checkpoint with everything around its weights.
 #[derive(Debug)]
@@ -37,6 +38,22 @@ pub struct ModelCard {
     pub tokenizer_sha256: String,
     /// Of the default chat template, if there is one.
     pub chat_template_sha256: Option<String>,
+}
+
+/// How a model is put on a device, where it is not just as its files are.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Opening {
+    /// Replaces the model's own rotary scaling.
+    pub rotary: Option<RotaryScaling>,
+    /// How weights are rounded.
+    pub quantization: Option<Quantization>,
+}
+
+impl Opening {
+    /// What a run file asks for.
+    pub fn of(config: &RunConfig) -> Self {
+        Self { rotary: plan::rotary(config), quantization: plan::quantization(config) }
+    }
 }
 
 impl Model {
@@ -108,14 +125,12 @@ impl Model {
     /// Puts the model on a device.
     ///
     /// # Errors
-    /// When the engine cannot run it.
-    pub fn open(
-        &self,
-        device: &Device,
-        rotary: Option<RotaryScaling>,
-    ) -> Result<Box<dyn Session>, Error> {
+    /// [`Error::Quantized`], and when the engine cannot run it.
+    pub fn open(&self, device: &Device, how: &Opening) -> Result<Box<dyn Session>, Error> {
+        self.check_roundable(how.quantization)?;
         let mut spec = OpenSpec::new(self.checkpoint.config().clone());
-        spec.rotary = rotary;
+        spec.rotary = how.rotary;
+        spec.quantization = how.quantization;
         Ok(device.backend.open(device.id, &spec, self.checkpoint.weights())?)
     }
 
@@ -126,13 +141,40 @@ impl Model {
     pub fn open_adapted(
         &self,
         device: &Device,
-        rotary: Option<RotaryScaling>,
+        how: &Opening,
         adapter: &Path,
     ) -> Result<(Box<dyn Session>, AdapterId), Error> {
         let adapter = fidelio_weights::peft::open(adapter)?;
-        let mut session = self.open(device, rotary)?;
+        let mut session = self.open(device, how)?;
         let id = session.add_adapter(&adapter.spec, Some(&adapter.weights))?;
         Ok((session, id))
+    }
+
+    /// Bytes that the weights take once they are rounded.
+    pub(crate) fn weight_bytes(&self, quantization: Option<Quantization>) -> u64 {
+        let bytes = |(name, encoding, shape): (&str, Encoding, &[usize])| {
+            let rounded = quantization.filter(|_| Quantization::covers(name, shape));
+            match (rounded, shape) {
+                (Some(to), &[rows, cols]) => to.bytes(rows, cols),
+                _ => encoding.bytes_of(shape.iter().product()).map(|bytes| bytes as u64),
+            }
+        };
+        self.checkpoint.weights().iter().filter_map(bytes).sum()
+    }
+
+    /// Refuses to round weights that are rounded already.
+    pub(crate) fn check_roundable(&self, quantization: Option<Quantization>) -> Result<(), Error> {
+        let rounded = |(name, encoding, shape): &(&str, Encoding, &[usize])| {
+            Quantization::covers(name, shape) && encoding.is_quantised()
+        };
+        let found = quantization.and_then(|_| self.checkpoint.weights().iter().find(rounded));
+        match found {
+            Some((_, encoding, _)) => Err(Error::Quantized {
+                base_model: self.name.clone(),
+                encoding: format!("{encoding:?}"),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn special_texts(&self) -> SpecialTexts {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fidelio_backend::RotaryScaling;
+use fidelio_backend::{Quantization, RotaryScaling};
 use fidelio_config::{self as config, LabelScore, OutputFeature, RunConfig};
 use fidelio_data::Source;
 use fidelio_eval::{LabelMatcher, MatchKind, MatchRule};
@@ -29,6 +29,10 @@ pub struct Plan {
     pub device: String,
     /// The arithmetic of activations.
     pub precision: &'static str,
+    /// How weights are rounded while the model is loaded.
+    pub quantization: Option<Quantization>,
+    /// What the weights take in memory.
+    pub weight_bytes: u64,
     /// Stretched rotary positions.
     pub rope_scaling: Option<RotaryScaling>,
     /// Tokens of prompt and answer together.
@@ -356,6 +360,17 @@ pub(crate) fn rotary(config: &RunConfig) -> Option<RotaryScaling> {
     Some(match scaling.rope_type {
         config::RopeType::Linear => RotaryScaling::Linear { factor: scaling.factor },
         config::RopeType::Dynamic => RotaryScaling::Dynamic { factor: scaling.factor },
+    })
+}
+
+/// How a run file wants weights rounded.
+pub(crate) fn quantization(config: &RunConfig) -> Option<Quantization> {
+    let asked = config.quantization?;
+    let double_quant = asked.bnb_4bit_use_double_quant.unwrap_or(true);
+    Some(match (asked.bits, asked.bnb_4bit_quant_type) {
+        (8, _) => Quantization::Int8,
+        (_, Some(config::FourBits::Fp4)) => Quantization::Fp4 { double_quant },
+        _ => Quantization::Nf4 { double_quant },
     })
 }
 

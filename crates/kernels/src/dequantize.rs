@@ -5,12 +5,14 @@
 
 mod blocks256;
 mod blocks32;
+mod codes;
 mod plain;
 
+pub(crate) use codes::{CODES, code_of, dynamic_map};
 pub(crate) use plain::half;
 
 use crate::{
-    Format,
+    Format, Matrix,
     simd::{Kernel, Path, Simd},
 };
 
@@ -27,6 +29,37 @@ pub fn dequantize(format: Format, bytes: &[u8], out: &mut [f32]) {
 pub(crate) fn dequantize_on(path: Path, format: Format, bytes: &[u8], out: &mut [f32]) {
     assert_eq!(Some(bytes.len()), format.bytes_of(out.len()), "bytes of {} {format:?}", out.len());
     path.run(Decode { format, bytes, out });
+}
+
+/// Decodes whole rows of a matrix, from row `first` on.
+///
+/// # Panics
+/// When the sizes do not fit.
+pub fn dequantize_rows(w: Matrix<'_>, first: usize, out: &mut [f32]) {
+    w.check();
+    dequantize_rows_on(Path::active(), w, first, out);
+}
+
+pub(crate) fn dequantize_rows_on(path: Path, w: Matrix<'_>, first: usize, out: &mut [f32]) {
+    assert!(out.len().is_multiple_of(w.cols), "out is not rows of {}", w.cols);
+    path.run(DecodeRows { w, first, out });
+}
+
+struct DecodeRows<'a> {
+    w: Matrix<'a>,
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for DecodeRows<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        for (i, out) in self.out.chunks_exact_mut(self.w.cols).enumerate() {
+            decode_part(s, self.w, self.first + i, 0, out);
+        }
+    }
 }
 
 struct Decode<'a> {
@@ -69,6 +102,27 @@ pub(crate) fn decode<S: Simd>(s: S, format: Format, bytes: &[u8], out: &mut [f32
         Format::Q4_K => each!(blocks256::q4_k),
         Format::Q5_K => each!(blocks256::q5_k),
         Format::Q6_K => each!(blocks256::q6_k),
+        Format::Nf4 => each!(codes::nf4),
+        Format::Fp4 => each!(codes::fp4),
+        Format::Nf4Double | Format::Fp4Double | Format::Int8 => {
+            unreachable!("elements of {format:?} have no size without a matrix")
+        }
+    }
+}
+
+/// Decodes a part of a row, from whole block to whole block; part of kernels.
+#[inline(always)]
+pub(crate) fn decode_part<S: Simd>(s: S, w: Matrix<'_>, row: usize, from: usize, out: &mut [f32]) {
+    let bytes = w.row(row);
+    let first = from / w.format.block_len();
+    match w.format {
+        Format::Nf4Double | Format::Fp4Double => {
+            let blocks = w.cols / w.format.block_len();
+            let table = code_of(w.format);
+            codes::double(s, table, w.rest(), row * blocks + first, &bytes[first * 33..], out);
+        }
+        Format::Int8 => codes::int8(bytes, from, out),
+        format => decode(s, format, &bytes[first * format.block_bytes()..], out),
     }
 }
 

@@ -30,6 +30,7 @@ mod threads;
 
 mod dequantize;
 mod linear;
+mod quantize;
 
 mod activation;
 mod norm;
@@ -44,11 +45,12 @@ mod random;
 
 pub use activation::{silu_mul, silu_mul_backward};
 pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, attention_backward};
-pub use dequantize::dequantize;
+pub use dequantize::{dequantize, dequantize_rows};
 pub use format::{Format, Matrix};
 pub use linear::{embed, linear};
 pub use loss::{Weighed, cross_entropy};
 pub use norm::{rms_norm, rms_norm_backward};
+pub use quantize::quantize;
 pub use rotary::rotary;
 pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};
 pub use simd::active_path;

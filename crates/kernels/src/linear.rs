@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Format, Matrix,
-    dequantize::{decode, dequantize_on},
+    dequantize::{decode_part, dequantize_rows_on},
     simd::{Kernel, Path, Simd, dots},
     threads::{with_scratch, worth_spreading},
 };
@@ -79,7 +79,7 @@ pub fn embed(ids: &[u32], table: Matrix<'_>, out: &mut [f32]) {
     let path = Path::active();
     for (&id, out) in ids.iter().zip(out.chunks_exact_mut(table.cols)) {
         assert!((id as usize) < table.rows, "row {id} of a table of {}", table.rows);
-        dequantize_on(path, table.format, table.row(id as usize), out);
+        dequantize_rows_on(path, table, id as usize, out);
     }
 }
 
@@ -143,8 +143,7 @@ impl Kernel for Tile<'_, '_> {
                     Rows { data: &floats[k..], stride: w.cols, depth }
                 } else {
                     for (i, panel) in panel.chunks_exact_mut(depth).take(count).enumerate() {
-                        let skip = k / w.format.block_len() * w.format.block_bytes();
-                        decode(s, w.format, &w.row(first + row + i)[skip..], panel);
+                        decode_part(s, w, first + row + i, k, panel);
                     }
                     Rows { data: &*panel, stride: depth, depth }
                 };

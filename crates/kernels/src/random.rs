@@ -29,8 +29,12 @@ impl Random {
     /// Stored weights of reasonable size.
     pub(crate) fn weights(&mut self, format: Format, rows: usize, cols: usize) -> Stored {
         use Format::*;
+        if matches!(format, Nf4 | Fp4 | Nf4Double | Fp4Double | Int8) {
+            let plain = self.weights(F32, rows, cols);
+            return Stored { format, bytes: crate::quantize(plain.matrix(), format), rows, cols };
+        }
         let scales: &[usize] = match format {
-            F32 | F16 | BF16 => &[],
+            F32 | F16 | BF16 | Nf4 | Fp4 | Nf4Double | Fp4Double | Int8 => &[],
             Q4_0 | Q5_0 | Q8_0 => &[0],
             Q4_1 | Q5_1 | Q4_K | Q5_K => &[0, 2],
             Q2_K => &[80, 82],
@@ -73,7 +77,7 @@ impl Stored {
 
     pub(crate) fn decoded(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
-        crate::dequantize(self.format, &self.bytes, &mut out);
+        crate::dequantize_rows(self.matrix(), 0, &mut out);
         out
     }
 }

@@ -35,6 +35,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn halves(self, bytes: &[[u8; 2]], out: &mut [f32]);
     /// `(q - center) · scale (+ offset)` for the eight bytes `q`, every step rounded.
     fn affine(self, q: u64, center: i32, scale: f32, offset: Option<f32>, out: &mut [f32; 8]);
+    /// `table[q] · scale` for the eight bytes `q`, all below 16.
+    fn lookup(self, q: u64, table: &[f32; 16], scale: f32, out: &mut [f32; 8]);
 }
 
 /// Work that is compiled for each instruction set.
@@ -160,6 +162,13 @@ impl Simd for Portable {
         for (out, q) in out.iter_mut().zip(q.to_le_bytes()) {
             let scaled = (i32::from(q) - center) as f32 * scale;
             *out = if let Some(offset) = offset { scaled + offset } else { scaled };
+        }
+    }
+
+    #[inline(always)]
+    fn lookup(self, q: u64, table: &[f32; 16], scale: f32, out: &mut [f32; 8]) {
+        for (out, q) in out.iter_mut().zip(q.to_le_bytes()) {
+            *out = table[usize::from(q & 15)] * scale;
         }
     }
 }

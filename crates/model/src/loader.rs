@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fidelio_backend::{BackendError, Encoding, TensorView, Weights};
+use fidelio_backend::{BackendError, Encoding, Quantization, TensorView, Weights};
 use fidelio_ops::{Format, StoredMatrix, Weight, dequantize};
 
 /// Tensors that old exporters wrote and that hold nothing a model needs.
@@ -27,15 +27,20 @@ pub(crate) struct Module {
 pub(crate) struct Loader<'a> {
     weights: &'a dyn Weights,
     device: &'a Device,
+    quantization: Option<Quantization>,
     left: BTreeSet<String>,
     modules: Vec<Module>,
     problems: Vec<String>,
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(weights: &'a dyn Weights, device: &'a Device) -> Self {
+    pub(crate) fn new(
+        weights: &'a dyn Weights,
+        device: &'a Device,
+        quantization: Option<Quantization>,
+    ) -> Self {
         let left = weights.names().into_iter().filter(|name| !name.ends_with(DERIVED)).collect();
-        Self { weights, device, left, modules: Vec::new(), problems: Vec::new() }
+        Self { weights, device, quantization, left, modules: Vec::new(), problems: Vec::new() }
     }
 
     /// Notes a linear layer.
@@ -49,15 +54,25 @@ impl<'a> Loader<'a> {
         ModuleId(self.modules.len() - 1)
     }
 
-    /// A matrix `[rows, cols]` in the encoding of its file. An empty stand-in where it does not
-    /// fit: [`Self::finish`] then fails.
+    /// A matrix `[rows, cols]` in the encoding of its file, or rounded where that was asked for and
+    /// [`Quantization::covers`] it. An empty stand-in where it does not fit: [`Self::finish`] then
+    /// fails.
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Weight {
-        match self.view(name, &[rows, cols]) {
-            Some((view, format)) => {
-                Weight::new(view.bytes, StoredMatrix { format, rows, cols }, self.device)
+        let Some((view, format)) = self.view(name, &[rows, cols]) else { return self.nothing() };
+        let stored = StoredMatrix { format, rows, cols };
+        let rounds = self.quantization.filter(|_| Quantization::covers(name, &view.shape));
+        let Some(to) = rounds else { return Weight::new(view.bytes, stored, self.device) };
+        match unroundable(name, stored, to) {
+            None => Weight::rounded(&view.bytes, stored, rounded_format(to), self.device),
+            Some(problem) => {
+                self.problems.push(problem);
+                self.nothing()
             }
-            None => Weight::Dense(Tensor::zeros([1, 1], self.device)),
         }
+    }
+
+    fn nothing(&self) -> Weight {
+        Weight::Dense(Tensor::zeros([1, 1], self.device))
     }
 
     /// A vector, as floats.
@@ -120,6 +135,31 @@ impl<'a> Loader<'a> {
                 None
             }
         }
+    }
+}
+
+/// Why a matrix cannot be rounded, if it cannot.
+fn unroundable(name: &str, stored: StoredMatrix, to: Quantization) -> Option<String> {
+    if !matches!(stored.format, Format::F32 | Format::F16 | Format::BF16) {
+        return Some(format!(
+            "`{name}` is quantised already, as {:?}; open the model without quantization, which \
+             uses its blocks as they are",
+            stored.format
+        ));
+    }
+    to.bytes(stored.rows, stored.cols)
+        .is_none()
+        .then(|| format!("`{name}` has rows of {}, which are not whole blocks of 64", stored.cols))
+}
+
+/// The kernels' name of what a matrix is rounded to.
+fn rounded_format(to: Quantization) -> Format {
+    match to {
+        Quantization::Nf4 { double_quant: false } => Format::Nf4,
+        Quantization::Nf4 { double_quant: true } => Format::Nf4Double,
+        Quantization::Fp4 { double_quant: false } => Format::Fp4,
+        Quantization::Fp4 { double_quant: true } => Format::Fp4Double,
+        _ => Format::Int8,
     }
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct BurnSession {
     adapters: BTreeMap<AdapterId, Adapter>,
     next_adapter: u32,
     learning: Option<learner::Learning>,
+    /// Whether weights were rounded, so that they cannot learn.
+    rounded: bool,
 }
 
 impl BurnSession {
@@ -42,7 +44,7 @@ impl BurnSession {
         device: &Device,
         memory: Option<u64>,
     ) -> Result<Self, BackendError> {
-        let mut loader = Loader::new(weights, device);
+        let mut loader = Loader::new(weights, device, spec.quantization);
         let model = arch::build(spec, &mut loader)?;
         let modules = loader.finish()?;
         let sizes = model.sizes();
@@ -58,6 +60,7 @@ impl BurnSession {
             adapters: BTreeMap::new(),
             next_adapter: 0,
             learning: None,
+            rounded: spec.quantization.is_some(),
         })
     }
 

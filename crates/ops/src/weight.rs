@@ -4,7 +4,10 @@ use burn::{
     backend::{Dispatch, DispatchDevice},
     tensor::{AllocationProperty, Bytes, DType, Device, Int, Tensor, TensorData},
 };
-use fidelio_kernels::{Asked, TokenScore, Top, Weighed, cross_entropy, dequantize, top_of};
+use fidelio_kernels::{
+    Asked, Format, Matrix, TokenScore, Top, Weighed, cross_entropy, dequantize_rows, quantize,
+    top_of,
+};
 
 use crate::{LlmBackend, StoredMatrix, plain::score_of};
 
@@ -46,7 +49,7 @@ impl Weight {
     /// When the bytes are not `rows` rows of whole blocks; the caller has compared the sizes.
     pub fn new(bytes: bytes::Bytes, matrix: StoredMatrix, device: &Device) -> Self {
         let StoredMatrix { format, rows, cols } = matrix;
-        assert_eq!(Some(bytes.len()), format.bytes_of(rows * cols), "bytes of a stored matrix");
+        assert_eq!(Some(bytes.len()), format.bytes_of_matrix(rows, cols), "bytes of a matrix");
         if reads_stored(device) {
             let len = bytes.len();
             let shared = Bytes::from_shared(bytes, AllocationProperty::File);
@@ -54,8 +57,18 @@ impl Weight {
             return Self::Stored { bytes: Tensor::from_data(data, (device, DType::U8)), matrix };
         }
         let mut floats = vec![0.0_f32; rows * cols];
-        dequantize(format, &bytes, &mut floats);
+        dequantize_rows(Matrix { format, bytes: &bytes, rows, cols }, 0, &mut floats);
         Self::Dense(Tensor::from_data(TensorData::new(floats, [rows, cols]), device))
+    }
+
+    /// As [`Self::new`], with the numbers rounded to a format of bitsandbytes, row by row.
+    ///
+    /// # Panics
+    /// As there, and when rows are not whole blocks of `to`.
+    pub fn rounded(bytes: &[u8], from: StoredMatrix, to: Format, device: &Device) -> Self {
+        let StoredMatrix { format, rows, cols } = from;
+        let rounded = quantize(Matrix { format, bytes, rows, cols }, to);
+        Self::new(rounded.into(), StoredMatrix { format: to, rows, cols }, device)
     }
 
     /// Outputs.

@@ -57,6 +57,18 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let allowed = args.max_mean_kl.unwrap_or(target.max_mean_kl());
     let drift = export::watched(&export.plan(target)?, to, allowed, ui)?;
     ui.note(format!("the merged model is in {}", to.display()));
-    let answer = serde_json::json!({ "folder": to, "drift": drift });
+    let rounded = export.drift_from_rounded(to)?;
+    if let Some(rounded) = &rounded {
+        ui.note(format!(
+            "the run learnt beside rounded weights, and was merged into the unrounded ones; from the \
+             run as it learnt: {}",
+            export::said(rounded)
+        ));
+    }
+    let answer = serde_json::json!({
+        "folder": to,
+        "drift": drift,
+        "drift_from_quantized": rounded,
+    });
     ui.result(&answer, || export::said(&drift))
 }

@@ -1,4 +1,4 @@
-//! `adapter`, `adapters`, `quantization`: known in full, of which LoRA is built.
+//! `adapter`, `adapters`: known in full, of which LoRA is built.
 
 use super::lora::LORA;
 use super::{
@@ -215,46 +215,5 @@ static MERGE: Section = Section {
         key("weights", Type::List(&NUMBER, 1), NULL, "In which proportions."),
         key("combination_type", Type::Choice(MERGES), Fill::Json("\"linear\""), "In which way."),
         key("density", SHARE, Fill::Json("0.5"), "Share of weights kept."),
-    ]],
-};
-
-pub(super) static QUANTIZATION: Section = Section {
-    doc: "Loads the model's weights in fewer bits.",
-    keys: &[&[
-        key(
-            "backend",
-            Type::Choice(&[built("bitsandbytes", ""), built("torchao", "")]),
-            Fill::Json("\"bitsandbytes\""),
-            "What does it.",
-        ),
-        key("bits", Type::Int(4, 8), Fill::Json("4"), "Bits per weight.")
-            .also(&["load_in_4bit", "load_in_8bit"]),
-        key(
-            "mode",
-            Type::Choice(&[
-                built("int4_weight_only", ""),
-                built("int8_weight_only", ""),
-                built("int8_dynamic", ""),
-                built("float8", ""),
-            ]),
-            NULL,
-            "Way of `torchao`.",
-        ),
-        key("qat", Type::Bool, FALSE, "Trains with rounding."),
-        key("llm_int8_threshold", NOT_NEGATIVE, Fill::Json("6.0"), "Outliers beyond stay exact."),
-        key("llm_int8_has_fp16_weight", Type::Bool, FALSE, "Keeps half precision too."),
-        key(
-            "bnb_4bit_compute_dtype",
-            Type::Choice(&[built("float32", ""), built("float16", ""), built("bfloat16", "")]),
-            Fill::Json("\"float16\""),
-            "Arithmetic.",
-        ),
-        key("bnb_4bit_use_double_quant", Type::Bool, TRUE, "Rounds scales too."),
-        key(
-            "bnb_4bit_quant_type",
-            Type::Choice(&[built("nf4", ""), built("fp4", "")]),
-            Fill::Json("\"nf4\""),
-            "The grid.",
-        ),
     ]],
 };

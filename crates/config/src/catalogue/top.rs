@@ -4,7 +4,7 @@ use super::machine::{BACKEND, DEVICE, PRECISIONS};
 use super::{COUNT, never};
 use super::{
     EMPTY, FALSE, Fill, Key, NULL, Section, Type, adapter, built, decoder, defaults, feature,
-    generation, hyperopt, key, later, preprocessing, prompt, trainer,
+    generation, hyperopt, key, later, preprocessing, prompt, quantization, trainer,
 };
 
 /// A whole run file.
@@ -70,8 +70,7 @@ const KEYS: &[Key] = &[
         .also(&["peft", "peft_config", "lora"]),
     key("adapters", Type::Section(&adapter::ADAPTERS), NULL, "Several named adapters, and how they merge.")
         .not_built("several adapters"),
-    key("quantization", Type::Section(&adapter::QUANTIZATION), NULL, "Loads the model's weights in fewer bits.")
-        .not_built("quantization")
+    key("quantization", Type::Section(&quantization::QUANTIZATION), NULL, "Loads the model's weights in fewer bits.")
         .also(&["quantisation", "quantize"]),
     key("hyperopt", Type::Section(&hyperopt::HYPEROPT), NULL, "Searches good settings.")
         .not_built("hyperparameter search"),

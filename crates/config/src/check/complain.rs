@@ -116,9 +116,6 @@ pub(super) fn not_built(path: &str, feature: &str) -> Problem {
 
 pub(super) fn not_built_hint(key: &Key) -> String {
     match key.name {
-        "quantization" => {
-            "remove it; a GGUF file as `base_model` keeps its weights quantised".to_owned()
-        }
         "retrieval" => "remove it; fixed examples can stand in `prompt.template`".to_owned(),
         "regularization_type" | "regularization_lambda" => {
             "remove it; `weight_decay` of the optimizer shrinks weights".to_owned()

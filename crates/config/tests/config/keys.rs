@@ -26,6 +26,7 @@ fn path(entry: &Entry) -> String {
 fn samples(takes: &'static Type, name: &str) -> Vec<Value> {
     match takes {
         Type::Bool => vec![json!(true), json!(false)],
+        Type::Int(..) if name == "bits" => vec![json!(4), json!(8)],
         Type::Int(from, to) => {
             let from = (*from).max(-1);
             vec![json!(from + 1), json!(from + 2), json!((from + 3).min(*to))]

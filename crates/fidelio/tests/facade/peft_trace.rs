@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fidelio::{
-    Model,
+    Model, Opening,
     backend::{AdapterId, Clip, LearnSpec, OptimizerSpec, Session, Trains},
     trainer::{
         Decay, Evaluate, Event, Example, Flow, Goal, HeldOut, Observer, Schedule, TrainPlan,
@@ -98,7 +98,7 @@ fn losses_are_those_of_peft() {
     let machine = machine();
     let model = Model::find(&machine, path.to_str().unwrap(), &weights::Silent).unwrap();
     let device = machine.device("flex").unwrap();
-    let (mut session, adapter) = model.open_adapted(&device, None, &folder).unwrap();
+    let (mut session, adapter) = model.open_adapted(&device, &Opening::default(), &folder).unwrap();
 
     let rows = examples(&trace.rows);
     let mut losses = Losses::default();

@@ -2,7 +2,7 @@
 //! transformers on the same weights dequantised to 32-bit floats.
 
 use fidelio::{
-    Generator, Model,
+    Generator, Model, Opening,
     backend::{Ask, Batch, Parent, RowStep, RowTo, Session, Shape, Target, Want, Wanted},
     prompting::{Conversation, Message},
     weights::{Checkpoint, ExportOptions, FloatType, Silent, export_folder},
@@ -61,7 +61,7 @@ fn check(model: &str, device: &str) {
         check_greedy(&mut generator, case, device);
     }
     let model = Model::find(&machine, model, &Silent).unwrap();
-    let mut session = model.open(&machine.device(device).unwrap(), None).unwrap();
+    let mut session = model.open(&machine.device(device).unwrap(), &Opening::default()).unwrap();
     for case in &golden.next_token {
         check_next_token(session.as_mut(), &model, case, device);
     }

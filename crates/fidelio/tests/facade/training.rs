@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use fidelio::{
-    DataArgs, Error, Job, Model, Results, RunFile, Silent, SplitChoice, Training,
+    DataArgs, Error, Export, Job, Model, Results, RunFile, Silent, SplitChoice, Target,
+    Training,
     config::Override,
     model_folder,
     trainer::{self, Ended},
@@ -219,6 +220,47 @@ fn an_evaluation_looks_at_as_many_rows_as_it_is_told() {
     let Some(rows) = validated(&few) else { return };
     assert_eq!((rows, validated(&[])), (3, Some(4)));
     assert_eq!(validated(&["trainer.skip_all_evaluation=true"]), Some(0));
+}
+
+#[test]
+fn weights_that_a_file_has_quantised_are_not_rounded_again() {
+    let test = "weights_that_a_file_has_quantised_are_not_rounded_again";
+    let Some(case) = case(test, &[LORA[0], "quantization={bits: 4}"]) else { return };
+    let error = Training::prepare(&machine(), &case.run, model(&case.run), &case.data, &mut Silent)
+        .unwrap_err();
+    assert!(matches!(error, Error::Quantized { .. }), "{error}");
+    assert!(error.hint().unwrap().contains("remove `quantization`"));
+}
+
+#[test]
+fn an_adapter_learns_beside_rounded_weights_and_merges_into_the_exact_ones() {
+    let test = "an_adapter_learns_beside_rounded_weights_and_merges_into_the_exact_ones";
+    let Some(file) = default_model(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let floats = folder.path().join("floats");
+    let checkpoint = weights::Checkpoint::open(&file).unwrap();
+    weights::export_folder(&checkpoint, &floats, &weights::ExportOptions::default()).unwrap();
+    let base = format!("base_model={}", floats.display());
+    let how = [LORA[0], LORA[1], "quantization={bits: 4}", base.as_str()];
+    let case = case(test, &how).unwrap();
+    let run = folder.path().join("run");
+    assert_eq!(train(&case, &run, false, &mut trainer::Silent), Ended::Complete);
+
+    let run = RunFile::of_run(&run, &[]).unwrap();
+    let data = DataArgs { split: SplitChoice::Training, ..case.data.clone() };
+    let mut job = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap();
+    let (bytes, before) = (job.plan().weight_bytes, job.plan().model.description.bytes);
+    assert!(bytes < before / 2, "{bytes} of {before}");
+    let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
+    assert!((headline.value - 1.0).abs() < 1e-9, "accuracy {}", headline.value);
+
+    let machine = machine();
+    let export = Export::of_adapter(&machine, &run, &weights::Silent).unwrap();
+    let merged = folder.path().join("merged");
+    let plan = export.plan(Target::Folder(weights::ExportOptions::default())).unwrap();
+    let exact = plan.write(&merged, 1e-2, &mut Silent).unwrap();
+    let rounded = export.drift_from_rounded(&merged).unwrap().unwrap();
+    assert!(exact.mean_kl < rounded.mean_kl, "{exact:?} {rounded:?}");
 }
 
 /// Stops after an update.

@@ -3,10 +3,11 @@
 
 use std::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtsi64_si128,
-    _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi64x, _mm256_add_ps,
-    _mm256_castps256_ps128, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
-    _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_mul_ps, _mm256_set1_epi32,
-    _mm256_set1_ps, _mm256_storeu_ps, _mm256_sub_epi32,
+    _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi64x, _mm256_add_ps, _mm256_blendv_ps,
+    _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+    _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_mul_ps,
+    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
+    _mm256_storeu_ps, _mm256_sub_epi32,
 };
 
 use super::{Kernel, Simd};
@@ -108,6 +109,14 @@ impl Simd for Avx2 {
         };
         self.store(value, out);
     }
+
+    #[inline(always)]
+    fn lookup(self, q: u64, table: &[f32; 16], scale: f32, out: &mut [f32; 8]) {
+        let (halves, _) = table.as_chunks();
+        let (low, high) = (self.load(&halves[0]), self.load(&halves[1]));
+        // SAFETY: `self` proves that the features are present.
+        self.store(unsafe { looked_up(q, low, high, scale) }, out);
+    }
 }
 
 #[inline]
@@ -124,6 +133,16 @@ fn scaled(q: u64, center: i32, scale: f32) -> __m256 {
     let q = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(q.cast_signed()));
     let centered = _mm256_sub_epi32(q, _mm256_set1_epi32(center));
     _mm256_mul_ps(_mm256_cvtepi32_ps(centered), _mm256_set1_ps(scale))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn looked_up(q: u64, low: __m256, high: __m256, scale: f32) -> __m256 {
+    let q = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(q.cast_signed()));
+    // The three lower bits choose within a half, the fourth, as the sign, between the halves.
+    let (low, high) = (_mm256_permutevar8x32_ps(low, q), _mm256_permutevar8x32_ps(high, q));
+    let upper = _mm256_castsi256_ps(_mm256_slli_epi32::<28>(q));
+    _mm256_mul_ps(_mm256_blendv_ps(low, high, upper), _mm256_set1_ps(scale))
 }
 
 #[inline]

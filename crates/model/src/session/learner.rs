@@ -40,6 +40,12 @@ pub(super) struct Learning {
 impl BurnSession {
     /// Begins to learn.
     pub(super) fn begin(&mut self, spec: &LearnSpec) -> Result<(), BackendError> {
+        if self.rounded && spec.trains == Trains::All {
+            return Err(BackendError::Adapter {
+                what: "rounded weights cannot learn".into(),
+                help: "learn an adapter beside them, or open the model without quantization".into(),
+            });
+        }
         let frozen = frozen(&spec.frozen)?;
         let values = self.values(spec.trains, &frozen)?;
         if values.is_empty() {

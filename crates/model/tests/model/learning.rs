@@ -24,7 +24,7 @@ struct Expected {
 }
 
 #[derive(Deserialize)]
-struct Row {
+pub(crate) struct Row {
     ids: Vec<u32>,
     targets: Vec<Asked>,
 }
@@ -93,7 +93,7 @@ fn layouts(rows: &[Row], adapter: Option<AdapterId>) -> [(&'static str, Vec<Batc
     [("alone", alone.collect()), ("packed", vec![packed]), ("shared", vec![shared])]
 }
 
-fn spec(trains: Trains, checkpoint_blocks: bool) -> LearnSpec {
+pub(crate) fn spec(trains: Trains, checkpoint_blocks: bool) -> LearnSpec {
     let optimizer =
         OptimizerSpec::Sgd { momentum: 0.0, dampening: 0.0, weight_decay: 0.0, nesterov: false };
     LearnSpec {
@@ -199,27 +199,37 @@ fn logits_and_gradients_of_adapters_equal_peft() {
             let golden = Golden::read(model);
             let rows: Expected = json(&golden.folder.join("gradients.json"));
             for kind in ["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"] {
-                let folder = golden.folder.join(kind);
-                let (spec_of_adapter, weights) = adapter(&folder);
-                let expected: Adapted = json(&folder.join("expected.json"));
-                let mut tensors = tensors_of(&folder.join("expected.safetensors"));
-                let logits = floats(&tensors.0.remove("logits").unwrap());
-                let gradients =
-                    named(tensors).iter().map(|(name, x)| (name.clone(), floats(x))).collect();
-                for blocks in [false, true] {
-                    let mut session = golden.open(&backend);
-                    let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
-                    let at = format!("{model} {kind} on {}, by blocks: {blocks}", backend.name());
-                    check_logits(&at, session.as_mut(), &expected.ids, Some(id), &logits);
-                    for (how, batches) in layouts(&rows.rows, Some(id)) {
-                        let mut session = golden.open(&backend);
-                        let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
-                        let at = format!("{at}, {how}");
-                        let spec = spec(Trains::Adapter(id), blocks);
-                        check(&at, session.as_mut(), &spec, &batches, expected.loss, &gradients);
-                    }
-                }
+                let at = format!("{model} {kind} on {}", backend.name());
+                let open = || golden.open(&backend);
+                check_adapter(&at, &open, &golden.folder.join(kind), &rows.rows);
             }
+        }
+    }
+}
+
+/// Logits and gradients of a folder's adapter, beside the model that `open` opens.
+pub(crate) fn check_adapter(
+    at: &str,
+    open: &dyn Fn() -> Box<dyn Session>,
+    folder: &Path,
+    rows: &[Row],
+) {
+    let (spec_of_adapter, weights) = adapter(folder);
+    let expected: Adapted = json(&folder.join("expected.json"));
+    let mut tensors = tensors_of(&folder.join("expected.safetensors"));
+    let logits = floats(&tensors.0.remove("logits").unwrap());
+    let gradients = named(tensors).iter().map(|(name, x)| (name.clone(), floats(x))).collect();
+    for blocks in [false, true] {
+        let mut session = open();
+        let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
+        let at = format!("{at}, by blocks: {blocks}");
+        check_logits(&at, session.as_mut(), &expected.ids, Some(id), &logits);
+        for (how, batches) in layouts(rows, Some(id)) {
+            let mut session = open();
+            let id = session.add_adapter(&spec_of_adapter, Some(&weights)).unwrap();
+            let at = format!("{at}, {how}");
+            let spec = spec(Trains::Adapter(id), blocks);
+            check(&at, session.as_mut(), &spec, &batches, expected.loss, &gradients);
         }
     }
 }

@@ -10,4 +10,5 @@ mod contract;
 mod golden;
 mod learning;
 mod merging;
+mod quantized;
 mod refusals;
