@@ -208,7 +208,7 @@ fn logits(machine: &Machine, model: &Path) -> Vec<f32> {
     let generator = Generator::open(machine, model.to_str().unwrap(), "flex", &Silent).unwrap();
     let ids = generator.prompt("the capital of france", false, None).unwrap();
     let device = machine.device("flex").unwrap();
-    let mut session = generator.model().open(&device, None).unwrap();
+    let mut session = generator.model().open(&device, &fidelio::Opening::default()).unwrap();
     let wanted = Wanted::Last(Shape::Full);
     let step = RowStep { row: RowTo::New, tokens: &ids, adapter: None, wanted };
     let answer = session.extend(&[step]).unwrap().remove(0);

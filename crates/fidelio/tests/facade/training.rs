@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use fidelio::{
-    DataArgs, Error, Export, Job, Model, Results, RunFile, Silent, SplitChoice, Target,
-    Training,
+    DataArgs, Error, Export, Job, Model, Results, RunFile, Silent, SplitChoice, Target, Training,
     config::Override,
     model_folder,
     trainer::{self, Ended},
