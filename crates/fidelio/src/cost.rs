@@ -26,7 +26,8 @@ pub struct Cost {
 pub struct Ledger {
     /// The program and the rows.
     pub program: u64,
-    /// The model's file, where its weights are copied to learn; the system may take this back.
+    /// The model's file, where its weights are copied to learn or rounded; the system may take this
+    /// back.
     pub file: u64,
     /// What the engine needs.
     #[serde(flatten)]
@@ -105,10 +106,8 @@ impl Training {
         workload: &Workload,
         program: u64,
     ) -> Result<Option<Ledger>, Error> {
-        let file = match plan.learn.trains {
-            Trains::All => self.job.model.checkpoint().describe().bytes,
-            Trains::Adapter(_) => 0,
-        };
+        let copied = plan.learn.trains == Trains::All || self.job.plan.quantization.is_some();
+        let file = if copied { self.job.model.checkpoint().describe().bytes } else { 0 };
         let Some(engine) = footprint(session, plan, workload)? else { return Ok(None) };
         let total_of = |engine: &Footprint| program + file + engine.peak;
         let available = available_memory().map(|left| left + program);
