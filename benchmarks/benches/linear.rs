@@ -17,7 +17,7 @@ fn products(criterion: &mut Criterion) {
         let x = values(tokens * COLS);
         let mut out = vec![0.0; tokens * ROWS];
         for format in FORMATS {
-            let bytes = stored(format, ROWS * COLS);
+            let bytes = stored(format, ROWS, COLS);
             let weight = Matrix { format, bytes: &bytes, rows: ROWS, cols: COLS };
             group.bench_function(BenchmarkId::from_parameter(format!("{format:?}")), |bencher| {
                 bencher.iter(|| linear(black_box(&x), weight, None, &mut out));

@@ -18,18 +18,23 @@ pub fn values(count: usize) -> Vec<f32> {
     std::iter::repeat_with(&mut next).take(count).collect()
 }
 
-/// The bytes of a stored matrix of this format whose numbers are all finite.
-pub fn stored(format: Format, elements: usize) -> Vec<u8> {
+/// The bytes of a stored matrix `[rows, cols]` of this format whose numbers are all finite.
+///
+/// # Panics
+/// When rows are not whole blocks.
+pub fn stored(format: Format, rows: usize, cols: usize) -> Vec<u8> {
     if format == Format::F32 {
-        return values(elements).iter().flat_map(|value| value.to_le_bytes()).collect();
+        return values(rows * cols).iter().flat_map(|value| value.to_le_bytes()).collect();
     }
-    // Any bytes below 0x3c are small finite numbers in every field of every block format.
-    let bytes = elements / format.block_len() * format.block_bytes();
+    // Any bytes below 0x3c are small finite numbers in every field of every format.
+    let bytes = format.bytes_of_matrix(rows, cols).expect("rows are whole blocks");
     (0..bytes).map(|index| (index * 7 % 0x3b) as u8).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use fidelio_kernels::{Matrix, dequantize_rows};
+
     use super::*;
 
     #[test]
@@ -43,9 +48,10 @@ mod tests {
     #[test]
     fn stored_weights_are_finite_numbers() {
         for format in Format::ALL {
-            let bytes = stored(format, 512);
-            let mut decoded = vec![0.0; 512];
-            fidelio_kernels::dequantize(format, &bytes, &mut decoded);
+            let (rows, cols) = (2, 256);
+            let bytes = &stored(format, rows, cols);
+            let mut decoded = vec![0.0; rows * cols];
+            dequantize_rows(Matrix { format, bytes, rows, cols }, 0, &mut decoded);
             assert!(decoded.iter().all(|value| value.is_finite()), "{format:?}");
         }
     }
