@@ -59,7 +59,8 @@ mod tests {
             "learn": { "trains": "all", "seed": 7, "optimizer": { "type": "sgd", "momentum": 0.0,
                 "dampening": 0.0, "weight_decay": 0.0, "nesterov": false } },
             "share_beginnings": null, "evaluate_every": 10, "checkpoint_every": 10,
-            "early_stop": null, "goal": "minimize", "model_soup": null
+            "early_stop": null, "validation_metric": "loss", "goal": "minimize",
+            "model_soup": null
         }))
         .unwrap()
     }
