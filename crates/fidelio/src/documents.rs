@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use fidelio_eval::{DocumentStatistics, LossSum, Report};
 
-use crate::{
-    Error, Evaluation, Job, Observer, Predictions, Stage, Usage, choose::score_labels,
-    job::Prepared,
-};
+use crate::{Error, Evaluation, Job, Observer, Predictions, Usage, job::Prepared};
 
 impl Job {
     /// The perplexity of every document, windows of one added up.
@@ -17,18 +14,10 @@ impl Job {
     ) -> Result<Evaluation, Error> {
         let windows: Vec<Prepared> =
             self.prepared(observer)?.prepared.into_iter().map(asked).collect();
-        let mut session = self.open()?;
-        let (started, rows_at_once) = (Instant::now(), self.plan.rows_at_once);
-        let scored = score_labels(
-            session.as_mut(),
-            self.adapter,
-            &windows,
-            rows_at_once,
-            Stage::Losses,
-            observer,
-        );
-        self.session = Some(session);
-        let scored = scored?;
+        // Opened before the clock starts.
+        self.session = Some(self.open()?);
+        let started = Instant::now();
+        let scored = self.score_answers(&windows, observer)?;
         if scored.stopped {
             return Err(Error::Stopped);
         }

@@ -7,7 +7,9 @@ use fidelio_eval::{
 use serde::Serialize;
 
 use crate::{
-    Error, Job, Observer, Predictions, Stage, Usage, choose::score_labels, job::Prepared,
+    Error, Job, Observer, Predictions, Stage, Usage,
+    choose::{Scored, score_labels},
+    job::Prepared,
     plan::AnswerPlan,
 };
 
@@ -161,23 +163,27 @@ impl Job {
         for prediction in &predictions.rows {
             answers.extend(self.expected(prediction.row)?);
         }
-        let mut session = self.open()?;
-        let rows_at_once = self.plan.rows_at_once;
-        let scored = score_labels(
-            session.as_mut(),
-            self.adapter,
-            &answers,
-            rows_at_once,
-            Stage::Losses,
-            observer,
-        );
-        self.session = Some(session);
-        let scored = scored?;
+        let scored = self.score_answers(&answers, observer)?;
         if scored.stopped {
             return Ok(None);
         }
         let of = |row: &Vec<Vec<f32>>| LossSum::of_logprobs(row.iter().flatten().copied());
         Ok(Some(scored.rows.iter().map(of).collect()))
+    }
+
+    /// The log-probabilities of each row's answers, for losses. The session comes back even when
+    /// scoring fails.
+    pub(crate) fn score_answers(
+        &mut self,
+        rows: &[Prepared],
+        observer: &mut dyn Observer,
+    ) -> Result<Scored, Error> {
+        let mut session = self.open()?;
+        let rows_at_once = self.plan.rows_at_once;
+        let (engine, stage) = (session.as_mut(), Stage::Losses);
+        let scored = score_labels(engine, self.adapter, rows, rows_at_once, stage, observer);
+        self.session = Some(session);
+        scored
     }
 }
 
