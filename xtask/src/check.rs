@@ -3,7 +3,7 @@
 //! The build machine runs this and nothing else, so that it and a laptop cannot differ.
 
 use crate::pins::What;
-use crate::{docs, fetch, places, programs, python, test, tidy};
+use crate::{docs, fetch, golden, places, programs, python, test, tidy};
 use anyhow::{Context, Result};
 use std::cell::RefCell;
 use std::process::Command;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         (
             "tests",
             Box::new(|| {
-                summary.replace(test::tests(test::FEATURES, "flex", &[])?);
+                summary.replace(test::tests(None, &[])?);
                 Ok(())
             }),
         ),
@@ -43,8 +43,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("docs", Box::new(|| docs::run(&docs::Args { check: true }))),
     ];
     if args.full {
-        steps.push(("fifty kills", Box::new(fifty_kills)));
-        steps.push(("wgpu compiles", Box::new(wgpu_compiles)));
+        steps.push(("kills and load", Box::new(kills_and_load)));
+        steps.push(("foreign software", Box::new(foreign_software)));
+        steps.push(("references", Box::new(golden::check)));
+        steps.push(("software Vulkan", Box::new(software_vulkan)));
+        steps.push(("fuzzing", Box::new(fuzzing)));
     }
 
     let mut times = Vec::new();
@@ -84,15 +87,58 @@ fn rustdoc() -> Result<()> {
     programs::run(programs::cargo(&arguments).env("RUSTDOCFLAGS", "--deny warnings"))
 }
 
-/// A training run that is killed at any of fifty moments ends as an uninterrupted one.
-fn fifty_kills() -> Result<()> {
-    let test = ["nextest", "run", "--workspace", "--features", test::FEATURES];
-    let wanted = ["-E", "test(kills::)", "--no-fail-fast", "--profile", "full"];
-    programs::run(programs::cargo(&[&test[..], &wanted].concat()).env("FIDELIO_FULL", "1"))
+/// A training run that is killed at any of fifty moments ends as an uninterrupted one; a table of
+/// five gigabytes is read without them.
+fn kills_and_load() -> Result<()> {
+    full_tests("test(kills::) | test(load::)", &[("FIDELIO_FULL", "1")])
 }
 
-fn wgpu_compiles() -> Result<()> {
-    cargo(&["check", "--workspace", "--all-targets", "--features", "flex,wgpu"])
+/// What reads the files that Fidelio writes.
+const READERS: [&str; 7] = [
+    "torch==2.15.0",
+    "transformers==5.23.0",
+    "peft==0.21.2",
+    "safetensors==0.8.0",
+    "numpy==2.4.6",
+    "gguf==0.19.0",
+    "xllamacpp==2026.10.11549",
+];
+
+/// Adapters and exports, loaded by PEFT, transformers and llama.cpp.
+fn foreign_software() -> Result<()> {
+    let python = python::environment(&READERS)?;
+    full_tests("test(foreign::)", &[("FIDELIO_FOREIGN_PYTHON", &python.to_string_lossy())])
+}
+
+fn full_tests(wanted: &str, variables: &[(&str, &str)]) -> Result<()> {
+    let test = ["nextest", "run", "--workspace", "--features", test::FEATURES];
+    let wanted = ["-E", wanted, "--no-fail-fast", "--profile", "full"];
+    let mut command = programs::cargo(&[&test[..], &wanted].concat());
+    programs::run(command.envs(variables.iter().copied()))
+}
+
+/// The default model and the tiny ones on Vulkan; without a GPU on Mesa's software renderer
+/// (Debian: `apt-get install mesa-vulkan-drivers`).
+fn software_vulkan() -> Result<()> {
+    let wanted = "package(fidelio-model) | test(smollm2::)";
+    test::tests(Some(test::Device::Wgpu), &["-E".to_owned(), wanted.to_owned()]).map(drop)
+}
+
+/// Ten minutes for every target.
+fn fuzzing() -> Result<()> {
+    if !programs::is_installed("cargo", &["fuzz", "--version"]) {
+        cargo(&["install", "--locked", "cargo-fuzz"])?;
+    }
+    for target in ["gguf", "safetensors", "run_file"] {
+        let found = places::cache()?.join("fuzz").join(target);
+        std::fs::create_dir_all(&found)?;
+        let mut command = programs::cargo(&["fuzz", "run", target]);
+        command.arg(found).arg(format!("fuzz/seeds/{target}")).current_dir(places::root());
+        command.args(["--", "-max_total_time=600", "-max_len=16384"]);
+        // The targets are instrumented with flags that a stable compiler keeps to itself.
+        programs::run(command.env("RUSTC_BOOTSTRAP", "1"))?;
+    }
+    Ok(())
 }
 
 fn typos() -> Result<()> {

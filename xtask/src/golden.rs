@@ -8,15 +8,21 @@
 //! # args: {cache}/fixtures/templates           optional; its folder is the current one
 //! # stdout: goldens.json                       optional; the file that holds what it prints
 //! ```
+//!
+//! Another machine adds floats in another order: `--check` lets numbers differ by [`ROUNDING`].
 
 use crate::{places, programs, python};
 use anyhow::{Context, Result, bail};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// How far a number may be from the committed one, as a share of the largest beside it.
+const ROUNDING: f64 = 1e-5;
+
 /// Options of the command.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Leave the files as they are and fail if the scripts would change one.
     #[arg(long)]
@@ -54,6 +60,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("changed: {path}");
     }
     Ok(())
+}
+
+/// Every reference value is what its script makes today.
+pub(crate) fn check() -> Result<()> {
+    run(&Args { check: true, ..Args::default() })
 }
 
 /// Every script of every crate, in order.
@@ -114,10 +125,11 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
     let mut changed = Vec::new();
     for path in before.keys().chain(after.keys().filter(|path| !before.contains_key(*path))) {
         let (old, new) = (before.get(path), after.get(path));
-        if old == new {
-            continue;
+        let rounded = |(old, new): (&Vec<u8>, &Vec<u8>)| check && same(path, old, new);
+        let equal = old == new || old.zip(new).is_some_and(rounded);
+        if !equal {
+            changed.push(path.strip_prefix(places::root()).unwrap_or(path).display().to_string());
         }
-        changed.push(path.strip_prefix(places::root()).unwrap_or(path).display().to_string());
         match (check, old) {
             (true, Some(old)) => std::fs::write(path, old)?,
             (true, None) => std::fs::remove_file(path)?,
@@ -125,6 +137,75 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
         }
     }
     Ok(changed)
+}
+
+/// Whether two files hold the same but for the rounding of floats.
+fn same(path: &Path, old: &[u8], new: &[u8]) -> bool {
+    match path.extension().and_then(|end| end.to_str()) {
+        Some("json") => {
+            let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
+            read(old).zip(read(new)).is_some_and(|(old, new)| same_values(&old, &new))
+        }
+        Some("safetensors") => {
+            let read = |bytes| tensors(bytes).filter(|tensors| !tensors.is_empty());
+            read(old).zip(read(new)).is_some_and(|(old, new)| {
+                old.len() == new.len()
+                    && old
+                        .iter()
+                        .zip(&new)
+                        .all(|((name, old), (other, new))| name == other && same_numbers(old, new))
+            })
+        }
+        _ => false,
+    }
+}
+
+fn same_values(old: &Value, new: &Value) -> bool {
+    match (old, new) {
+        (Value::Number(old), Value::Number(new)) if old.is_f64() || new.is_f64() => {
+            same_numbers(&[old.as_f64()], &[new.as_f64()])
+        }
+        (Value::Array(old), Value::Array(new)) if !old.is_empty() => {
+            let numbers = |values: &[Value]| -> Option<Vec<Option<f64>>> {
+                let floats = values.iter().any(Value::is_f64);
+                let number = |value: &Value| value.is_number().then(|| value.as_f64());
+                floats.then(|| values.iter().map(number).collect()).flatten()
+            };
+            match (numbers(old), numbers(new)) {
+                (Some(old), Some(new)) => same_numbers(&old, &new),
+                _ => old.len() == new.len() && old.iter().zip(new).all(|(a, b)| same_values(a, b)),
+            }
+        }
+        (Value::Object(old), Value::Object(new)) => {
+            old.len() == new.len()
+                && old.iter().all(|(key, old)| new.get(key).is_some_and(|it| same_values(old, it)))
+        }
+        _ => old == new,
+    }
+}
+
+fn same_numbers(old: &[Option<f64>], new: &[Option<f64>]) -> bool {
+    let largest = old.iter().flatten().fold(0.0_f64, |largest, x| largest.max(x.abs()));
+    old.len() == new.len()
+        && old.iter().zip(new).all(|pair| match pair {
+            (Some(old), Some(new)) => (old - new).abs() <= ROUNDING * largest,
+            pair => pair.0 == pair.1,
+        })
+}
+
+/// The tensors of a safetensors file by name, if all of them hold 32-bit floats.
+fn tensors(bytes: &[u8]) -> Option<BTreeMap<String, Vec<Option<f64>>>> {
+    let length = u64::from_le_bytes(*bytes.first_chunk()?);
+    let (header, data) = bytes.get(8..)?.split_at_checked(usize::try_from(length).ok()?)?;
+    let header: BTreeMap<String, Value> = serde_json::from_slice(header).ok()?;
+    let tensor = |(name, about): (String, Value)| {
+        let at = |i: usize| usize::try_from(about["data_offsets"][i].as_u64()?).ok();
+        let (floats, rest) = data.get(at(0)?..at(1)?)?.as_chunks();
+        let known = about["dtype"] == "F32" && rest.is_empty();
+        let number = |bytes: &[u8; 4]| Some(f64::from(f32::from_le_bytes(*bytes)));
+        known.then(|| (name, floats.iter().map(number).collect()))
+    };
+    header.into_iter().filter(|(name, _)| name != "__metadata__").map(tensor).collect()
 }
 
 fn contents(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
@@ -152,6 +233,48 @@ fn collect(folder: &Path, found: &mut impl FnMut(&Path)) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    fn same_json(old: &Value, new: &Value) -> bool {
+        let bytes = |value: &Value| serde_json::to_vec(value).unwrap();
+        same(Path::new("values.json"), &bytes(old), &bytes(new))
+    }
+
+    #[test]
+    fn rounding_is_no_change_and_anything_else_is() {
+        let old = json!({"ids": [7, 8], "logits": [12.5, 1e-9], "loss": 2.0});
+        for new in [
+            json!({"ids": [7, 8], "logits": [12.500001, -1e-9], "loss": 2.00001}),
+            json!({"ids": [7, 8], "logits": [12.5, 1e-9], "loss": 2.0}),
+        ] {
+            assert!(same_json(&old, &new), "{new}");
+        }
+        for new in [
+            json!({"ids": [7, 9], "logits": [12.5, 1e-9], "loss": 2.0}),
+            json!({"ids": [7, 8], "logits": [12.51, 1e-9], "loss": 2.0}),
+            json!({"ids": [7, 8], "logits": [12.5], "loss": 2.0}),
+            json!({"ids": [7, 8], "logits": [12.5, 1e-9], "loss": 2.001}),
+            json!({"ids": [7, 8], "logits": [12.5, 1e-9]}),
+        ] {
+            assert!(!same_json(&old, &new), "{new}");
+        }
+    }
+
+    #[test]
+    fn tensors_are_compared_as_floats() {
+        let file = |values: [f32; 2], name: &str| {
+            let about = json!({name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}});
+            let header = about.to_string();
+            let values = values.iter().flat_map(|value| value.to_le_bytes());
+            let bytes = (header.len() as u64).to_le_bytes().into_iter().chain(header.bytes());
+            bytes.chain(values).collect::<Vec<u8>>()
+        };
+        let same = |new: &[u8]| same(Path::new("x.safetensors"), &file([1.0, 2.0], "a"), new);
+        assert!(same(&file([1.000001, 2.0], "a")));
+        assert!(!same(&file([1.001, 2.0], "a")));
+        assert!(!same(&file([1.0, 2.0], "b")));
+        assert!(!same(b"no tensors"));
+    }
 
     #[test]
     fn the_head_of_a_script_says_how_it_is_run() {

@@ -9,15 +9,15 @@ use std::process::{Command, Stdio};
 /// Options of the command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The device that models run on in tests; its backend is compiled in.
-    #[arg(long, value_enum, default_value = "flex")]
-    device: Device,
+    /// The one device that models run on, its backend compiled in; without it flex and ndarray.
+    #[arg(long, value_enum)]
+    device: Option<Device>,
     /// Run only the tests whose name contains one of these.
     filters: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Device {
+pub(crate) enum Device {
     Flex,
     Ndarray,
     Wgpu,
@@ -27,27 +27,42 @@ enum Device {
 /// The backends that every submission is tested with.
 pub(crate) const FEATURES: &str = "flex,ndarray";
 
+impl Device {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Flex => "flex",
+            Self::Ndarray => "ndarray",
+            Self::Wgpu => "wgpu",
+            Self::Cuda => "cuda",
+        }
+    }
+
+    fn features(device: Option<Self>) -> &'static str {
+        match device {
+            None | Some(Self::Flex | Self::Ndarray) => FEATURES,
+            Some(Self::Wgpu) => "flex,wgpu",
+            Some(Self::Cuda) => "flex,cuda",
+        }
+    }
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let (name, features) = match args.device {
-        Device::Flex => ("flex", FEATURES),
-        Device::Ndarray => ("ndarray", FEATURES),
-        Device::Wgpu => ("wgpu", "flex,wgpu"),
-        Device::Cuda => ("cuda", "flex,cuda"),
-    };
-    let summary = tests(features, name, &args.filters)?;
+    let summary = tests(args.device, &args.filters)?;
     if args.filters.is_empty() {
-        doctests(features)?;
+        doctests(Device::features(args.device))?;
     }
     eprintln!("{summary}");
     Ok(())
 }
 
 /// Runs the tests of the whole workspace and returns the runner's summary line.
-pub(crate) fn tests(features: &str, device: &str, filters: &[String]) -> Result<String> {
+pub(crate) fn tests(device: Option<Device>, filters: &[String]) -> Result<String> {
+    let features = Device::features(device);
+    let device = device.map(|device| ("FIDELIO_TEST_DEVICE", device.name()));
     if is_installed("cargo", &["nextest", "--version"]) {
         let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
-        command.args(["--features", features]).args(filters).env("FIDELIO_TEST_DEVICE", device);
+        command.args(["--features", features]).args(filters).envs(device);
         if places::on_ci() {
             command.args(["--profile", "ci"]);
         }
@@ -61,7 +76,7 @@ pub(crate) fn tests(features: &str, device: &str, filters: &[String]) -> Result<
     eprintln!("test: cargo-nextest is not installed; `cargo test` runs the same tests, slower");
     let mut command =
         cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--no-fail-fast"]);
-    command.args(["--features", features]).args(filters).env("FIDELIO_TEST_DEVICE", device);
+    command.args(["--features", features]).args(filters).envs(device);
     let seen = watched(&mut command, Watch::Stdout, |line| line.starts_with("test result:"))?;
     Ok(sum(&seen))
 }

@@ -201,6 +201,20 @@ pub enum OptimizerSpec {
         weight_decay: f64,
         amsgrad: bool,
     },
+    /// Adam whose moments are rounded to 8 bits; like bitsandbytes' it shrinks weights beside the
+    /// step, as AdamW does.
+    #[serde(rename = "adam_8bit")]
+    Adam8bit {
+        betas: [f64; 2],
+        eps: f64,
+        weight_decay: f64,
+    },
+    #[serde(rename = "adamw_8bit")]
+    Adamw8bit {
+        betas: [f64; 2],
+        eps: f64,
+        weight_decay: f64,
+    },
     Adamax {
         betas: [f64; 2],
         eps: f64,
@@ -245,6 +259,11 @@ pub enum OptimizerSpec {
         warmup_init: bool,
     },
     Lion {
+        betas: [f64; 2],
+        weight_decay: f64,
+    },
+    #[serde(rename = "lion_8bit")]
+    Lion8bit {
         betas: [f64; 2],
         weight_decay: f64,
     },

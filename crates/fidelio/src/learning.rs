@@ -205,6 +205,13 @@ fn optimizer(named: Optimizer) -> OptimizerSpec {
         Optimizer::Adam { betas, eps, weight_decay, amsgrad } => {
             Spec::Adam { betas, eps, weight_decay, amsgrad }
         }
+        Optimizer::Adam8bit { betas, eps, weight_decay } => {
+            Spec::Adam8bit { betas, eps, weight_decay }
+        }
+        Optimizer::Adamw8bit { betas, eps, weight_decay } => {
+            Spec::Adamw8bit { betas, eps, weight_decay }
+        }
+        Optimizer::Lion8bit { betas, weight_decay } => Spec::Lion8bit { betas, weight_decay },
         Optimizer::Adamax { betas, eps, weight_decay } => Spec::Adamax { betas, eps, weight_decay },
         Optimizer::Nadam { betas, eps, weight_decay, momentum_decay } => {
             Spec::Nadam { betas, eps, weight_decay, momentum_decay }

@@ -29,6 +29,7 @@ mod simd;
 mod threads;
 
 mod dequantize;
+mod dynamic;
 mod linear;
 mod quantize;
 
@@ -46,6 +47,7 @@ mod random;
 pub use activation::{silu_mul, silu_mul_backward};
 pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, attention_backward};
 pub use dequantize::{dequantize, dequantize_rows};
+pub use dynamic::Dynamic;
 pub use format::{Format, Matrix};
 pub use linear::{embed, linear};
 pub use loss::{Weighed, cross_entropy};

@@ -6,9 +6,8 @@
 use rayon::prelude::*;
 
 use crate::{
-    Format, Matrix,
-    dequantize::{CODES, code_of, dequantize_rows_on, dynamic_map},
-    format::NESTED,
+    Dynamic, Format, Matrix,
+    dequantize::{CODES, code_of, dequantize_rows_on},
     simd::Path,
     threads::with_scratch,
 };
@@ -16,7 +15,7 @@ use crate::{
 /// Codes that share a scale.
 const BLOCK: usize = 64;
 /// Below this a scale counts as 0, whose inverse does not exist.
-const SMALLEST: f32 = 1e-38;
+pub(crate) const SMALLEST: f32 = 1e-38;
 
 /// Rounds a matrix to `Nf4`, `Fp4`, their doubles, or `Int8`.
 ///
@@ -92,33 +91,16 @@ fn double(source: Matrix<'_>, simple: Format) -> Vec<u8> {
     let sum: f64 = scales.iter().copied().map(f64::from).sum();
     let offset = (sum / scales.len().max(1) as f64) as f32;
     let distances: Vec<f32> = scales.iter().map(|scale| scale - offset).collect();
-    let (bytes, nested) = round_to_map(&distances, &dynamic_map(true));
+    let nested = Dynamic::round(&distances, true);
 
-    let mut out = Vec::with_capacity(blocks.len() * 33 + 4 + nested.len() * 4);
-    for (block, byte) in blocks.iter().zip(bytes) {
+    let mut out = Vec::with_capacity(blocks.len() * 33 + 4 + nested.scales.len() * 4);
+    for (block, byte) in blocks.iter().zip(nested.codes) {
         out.push(byte);
         out.extend_from_slice(&block[4..]);
     }
     out.extend(offset.to_le_bytes());
-    out.extend(nested.into_iter().flat_map(f32::to_le_bytes));
+    out.extend(nested.scales.into_iter().flat_map(f32::to_le_bytes));
     out
-}
-
-/// The nearest values of a map of 256, and the scale of every 256 numbers.
-fn round_to_map(values: &[f32], map: &[f32; 256]) -> (Vec<u8>, Vec<f32>) {
-    let between: Vec<f32> = map.windows(2).map(|pair| f32::midpoint(pair[0], pair[1])).collect();
-    let mut bytes = Vec::with_capacity(values.len());
-    let mut scales = Vec::with_capacity(values.len().div_ceil(NESTED));
-    for block in values.chunks(NESTED) {
-        let scale = largest(block);
-        let inverse = 1.0 / scale.max(SMALLEST);
-        bytes.extend(block.iter().map(|x| {
-            let x = (x * inverse).clamp(-1.0, 1.0);
-            between.partition_point(|bound| *bound < x) as u8 // of 255 bounds
-        }));
-        scales.push(scale);
-    }
-    (bytes, scales)
 }
 
 fn largest(values: &[f32]) -> f32 {

@@ -8,6 +8,7 @@
 mod accumulated;
 mod adafactor;
 mod adam;
+mod eight_bit;
 mod lamb;
 mod lion;
 mod muon;
@@ -21,8 +22,12 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 use fidelio_backend::{BackendError, OptimizerSpec};
+use fidelio_kernels::Dynamic;
 
+pub(crate) use eight_bit::Rounded;
 use rule::{Kept, Rule, Step, WeightDecay};
+
+const FLOAT: usize = size_of::<f32>();
 
 /// An optimizer at work on any number of parameters.
 pub(crate) struct Optimizer {
@@ -40,6 +45,8 @@ pub(crate) struct State {
     pub(crate) updates: u64,
     /// The moments.
     pub(crate) tensors: BTreeMap<String, Tensor<2>>,
+    /// The moments of which codes are kept.
+    pub(crate) rounded: BTreeMap<String, Rounded>,
     /// What depends on the learning rates so far; bits count, so they want 64.
     pub(crate) numbers: BTreeMap<String, f64>,
 }
@@ -82,10 +89,15 @@ impl Optimizer {
         }
     }
 
-    /// Floats that it keeps of a parameter of this name and shape.
+    /// Bytes that it keeps of a parameter of this name and shape.
     pub(crate) fn keeps(&self, name: &str, shape: [usize; 2]) -> usize {
         let keeps = self.rule.keeps(name, shape);
-        keeps.tensors.iter().map(|(_, [rows, cols])| rows * cols).sum()
+        let floats = keeps.tensors.iter().map(|(_, [rows, cols])| rows * cols * FLOAT);
+        let codes = keeps.rounded.iter().map(|(_, [rows, cols])| {
+            let numbers = rows * cols;
+            numbers + Dynamic::scales_of(numbers) * FLOAT
+        });
+        floats.chain(codes).sum()
     }
 
     /// All that [`Self::restore`] needs.
@@ -94,6 +106,9 @@ impl Optimizer {
         for (parameter, kept) in &self.kept {
             for (moment, tensor) in &kept.tensors {
                 state.tensors.insert(format!("{parameter}.{moment}"), tensor.clone());
+            }
+            for (moment, rounded) in &kept.rounded {
+                state.rounded.insert(format!("{parameter}.{moment}"), rounded.clone());
             }
             for (moment, number) in &kept.numbers {
                 state.numbers.insert(format!("{parameter}.{moment}"), *number);
@@ -119,7 +134,7 @@ impl Optimizer {
                 kept.insert(name.to_owned(), found);
             }
         }
-        let left = state.tensors.keys().chain(state.numbers.keys());
+        let left = state.tensors.keys().chain(state.rounded.keys()).chain(state.numbers.keys());
         problems
             .extend(left.map(|name| format!("`{name}` is not a part of this optimizer's state")));
         if !problems.is_empty() {
@@ -153,6 +168,19 @@ fn take(
             }
         }
     }
+    for (moment, expected) in keeps.rounded {
+        let name = format!("{parameter}.{moment}");
+        match state.rounded.remove(&name) {
+            None => problems.push(format!("the codes of `{name}` {expected:?} are missing")),
+            Some(found) if found.shape != expected => {
+                problems.push(format!("`{name}` is {:?}, expected {expected:?}", found.shape));
+            }
+            Some(mut found) => {
+                found.codes.signed = rule.is_signed(moment);
+                kept.rounded.insert(moment, found);
+            }
+        }
+    }
     for moment in keeps.numbers {
         let name = format!("{parameter}.{moment}");
         match state.numbers.remove(&name) {
@@ -178,6 +206,16 @@ fn rule_of(spec: OptimizerSpec) -> Result<Box<dyn Rule>, BackendError> {
         }
         Spec::Adamw { betas, eps, weight_decay, amsgrad } => {
             Box::new(adam::Adam { betas, eps, decay: Decoupled(weight_decay), amsgrad })
+        }
+        Spec::Adam8bit { betas, eps, weight_decay }
+        | Spec::Adamw8bit { betas, eps, weight_decay } => {
+            let decay = Decoupled(weight_decay);
+            let rule = adam::Adam { betas, eps, decay, amsgrad: false };
+            Box::new(eight_bit::EightBit { rule, unsigned: &[adam::SQUARE] })
+        }
+        Spec::Lion8bit { betas, weight_decay } => {
+            let rule = lion::Lion { betas, decay: Decoupled(weight_decay) };
+            Box::new(eight_bit::EightBit { rule, unsigned: &[] })
         }
         Spec::Adamax { betas, eps, weight_decay } => {
             Box::new(adam::Adamax { betas, eps, decay: Coupled(weight_decay) })

@@ -7,6 +7,7 @@ mod place;
 mod data;
 mod export;
 mod kills;
+mod load;
 mod machine;
 mod memory;
 mod real_model;

@@ -27,6 +27,17 @@ pub(super) static OPTIMIZER: Union = Union {
             "By the sign of the momentum; wants a rate about ten times smaller.",
             &[LION, IDLE_BITS],
         ),
+        variant(
+            "adam_8bit",
+            "Adam with moments in 8 bits, as bitsandbytes has it: weights shrink as with `adamw`.",
+            &[MOMENTS, BLOCKS],
+        ),
+        variant(
+            "adamw_8bit",
+            "AdamW with moments in 8 bits: a quarter of its memory.",
+            &[MOMENTS, BLOCKS],
+        ),
+        variant("lion_8bit", "Lion with its momentum in 8 bits.", &[LION, BLOCKS]),
         variant("lamb", "Adam with steps in proportion to each tensor's norm.", &[LAMB]),
         variant("muon", "Momentum made orthogonal, for matrices.", &[MUON]),
         variant(
@@ -35,13 +46,10 @@ pub(super) static OPTIMIZER: Union = Union {
             &[SCHEDULE_FREE],
         ),
         later_variant("sgd_8bit", BITS_8, &[SGD, BITS]),
-        later_variant("adam_8bit", BITS_8, &[ADAM, BITS]),
-        later_variant("adamw_8bit", BITS_8, &[ADAM, BITS]),
         later_variant("adagrad_8bit", BITS_8, &[ADAGRAD, BITS]),
         later_variant("rmsprop_8bit", BITS_8, &[RMSPROP, BITS]),
         later_variant("lamb_8bit", BITS_8, &[LAMB]),
         later_variant("lars_8bit", BITS_8, &[LARS]),
-        later_variant("lion_8bit", BITS_8, &[LION, BITS]),
         later_variant("paged_adam", PAGED, &[ADAM, BITS]),
         later_variant("paged_adamw", PAGED, &[ADAM, BITS]),
         later_variant("paged_lion", PAGED, &[LION, BITS]),
@@ -163,6 +171,11 @@ const SCHEDULE_FREE: &[Key] = &[
 const BITS: &[Key] = &[
     key("block_wise", Type::Bool, TRUE, "8-bit state in blocks."),
     key("percentile_clipping", SIZE, Fill::Json("100"), "Clips by percentile."),
+];
+const BLOCKS: &[Key] = &[
+    key("block_wise", Type::Bool, TRUE, "Whether every 256 numbers have a scale of their own.")
+        .not_built("one scale for all of a tensor"),
+    IDLE_PERCENTILE,
 ];
 const BITS_ONLY: &str = "it is for optimizers in 8 bits";
 const IDLE_BLOCKS: Key = key("block_wise", Type::Bool, NULL, "").no_effect(BITS_ONLY);

@@ -9,6 +9,7 @@
 
 mod documents;
 mod export;
+mod foreign;
 mod jobs;
 mod peft_trace;
 mod smollm2;
@@ -30,6 +31,17 @@ pub(crate) fn machine() -> Machine {
         .collect();
     let around = Surroundings { variables, folder: std::env::temp_dir() };
     Machine::new(&around, &[("offline", "true".into())]).unwrap()
+}
+
+/// The devices that the model is compared on, the default first: all that are compiled in, or the
+/// one that `FIDELIO_TEST_DEVICE` names (`cargo xtask test --device`).
+pub(crate) fn devices() -> Vec<String> {
+    let wanted = std::env::var("FIDELIO_TEST_DEVICE").ok();
+    let mut devices: Vec<String> =
+        machine().backends().into_iter().map(|backend| backend.name).collect();
+    devices.retain(|device| wanted.as_ref().is_none_or(|wanted| wanted == device));
+    assert!(!devices.is_empty(), "this build has no engine for {wanted:?}");
+    devices
 }
 
 /// The default model's file, or `None` with a word about it.

@@ -30,14 +30,14 @@ trainer: {type: finetune, batch_size: 4, train_steps: 12, steps_per_checkpoint: 
 
 const LORA: [&str; 2] = ["adapter={type: lora, r: 4}", "trainer.learning_rate=1e-2"];
 
-struct Case {
-    run: RunFile,
-    data: DataArgs,
+pub(crate) struct Case {
+    pub(crate) run: RunFile,
+    pub(crate) data: DataArgs,
     folder: tempfile::TempDir,
 }
 
 /// A run over the rows; `how` are the keys that say what learns.
-fn case(test: &str, how: &[&str]) -> Option<Case> {
+pub(crate) fn case(test: &str, how: &[&str]) -> Option<Case> {
     let model = default_model(test)?;
     let folder = tempfile::tempdir().unwrap();
     let table = folder.path().join("rows.csv");

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use super::rule::{Keeps, Kept, Rule, Step, WeightDecay, bias_correction};
 
 const MEAN: &str = "exp_avg";
-const SQUARE: &str = "exp_avg_sq";
+pub(super) const SQUARE: &str = "exp_avg_sq";
 const GREATEST: &str = "max_exp_avg_sq";
 const SIZE: &str = "exp_inf";
 const PRODUCT: &str = "mu_product";

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
+use super::eight_bit::Rounded;
+
 /// How one parameter steps.
 pub(super) trait Rule: Send {
     /// The parameter after the step. What the next step needs goes to `kept`, empty at first.
@@ -11,6 +13,12 @@ pub(super) trait Rule: Send {
 
     /// What [`Self::step`] leaves in `kept` of a parameter of this name and shape.
     fn keeps(&self, name: &str, shape: [usize; 2]) -> Keeps;
+
+    /// Whether a moment that is kept rounded may be negative.
+    fn is_signed(&self, moment: &str) -> bool {
+        let _ = moment;
+        true
+    }
 
     /// The parameter as the model shall have it, where that is not where gradients are asked for.
     fn averaged(&self, value: Tensor<2>, kept: &Kept) -> Tensor<2> {
@@ -35,13 +43,15 @@ pub(super) struct Step<'a> {
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Keeps {
     pub(super) tensors: Vec<(&'static str, [usize; 2])>,
+    /// Tensors of which codes are kept.
+    pub(super) rounded: Vec<(&'static str, [usize; 2])>,
     pub(super) numbers: Vec<&'static str>,
 }
 
 impl Keeps {
     /// Tensors of the parameter's shape.
     pub(super) fn alike(names: &[&'static str], shape: [usize; 2]) -> Self {
-        Self { tensors: names.iter().map(|&name| (name, shape)).collect(), numbers: Vec::new() }
+        Self { tensors: names.iter().map(|&name| (name, shape)).collect(), ..Self::default() }
     }
 }
 
@@ -51,6 +61,7 @@ impl Keeps {
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) tensors: BTreeMap<&'static str, Tensor<2>>,
+    pub(super) rounded: BTreeMap<&'static str, Rounded>,
     pub(super) numbers: BTreeMap<&'static str, f64>,
 }
 

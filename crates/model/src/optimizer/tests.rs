@@ -220,3 +220,92 @@ fn schedule_free_without_a_first_beta_is_refused() {
     let error = Optimizer::new(spec).err().unwrap();
     assert!(error.to_string().contains("first beta above 0"), "{error}");
 }
+
+/// Trajectories of bitsandbytes on a parameter that is large enough for it to round
+/// (`tests/make_optimizers_8bit.py`).
+#[derive(Deserialize)]
+struct Rounding {
+    shape: [usize; 2],
+    every: usize,
+    cases: Vec<RoundingCase>,
+}
+
+#[derive(Deserialize)]
+struct RoundingCase {
+    spec: OptimizerSpec,
+    lr: f64,
+    /// Every so many-th value after each update.
+    values: Vec<Vec<f32>>,
+}
+
+/// Numbers that both sides make: whole numbers in thousandths, smaller from row to row.
+fn made(update: usize, [rows, cols]: [usize; 2]) -> Vec<f32> {
+    let number = |i: usize| {
+        let whole = (i * 7919 + update * 104_729) % 2001;
+        (whole as f32 - 1000.0) / 1000.0 / (1 << (i / cols % 12)) as f32
+    };
+    (0..rows * cols).map(number).collect()
+}
+
+fn rounding() -> Rounding {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/optimizers_8bit.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+#[test]
+fn eight_bits_go_where_bitsandbytes_goes() {
+    let golden = rounding();
+    for device in devices() {
+        for case in &golden.cases {
+            let mut optimizer = Optimizer::new(case.spec.clone()).unwrap();
+            let mut value = tensor(&made(0, golden.shape), golden.shape, &device);
+            let mut apart = 0;
+            for (update, expected) in (1..).zip(&case.values) {
+                optimizer.begin();
+                let gradient = tensor(&made(update, golden.shape), golden.shape, &device);
+                value = optimizer.step(case.lr, "wide", value, gradient);
+                let found = floats(&value);
+                let found = found.iter().step_by(golden.every);
+                assert_eq!(found.len(), expected.len());
+                for (found, expected) in found.zip(expected) {
+                    let difference = f64::from((found - expected).abs());
+                    let at = format!("{:?} on {device:?}, update {update}", case.spec);
+                    assert!(difference < 0.1 * case.lr, "{at}: {found}, expected {expected}");
+                    apart += usize::from(difference > 1e-5);
+                }
+            }
+            let compared: usize = case.values.iter().map(Vec::len).sum();
+            // A number on the edge of two codes may fall to either side.
+            assert!(apart * 200 <= compared, "{:?}: {apart} of {compared}", case.spec);
+        }
+    }
+}
+
+#[test]
+fn eight_bits_keep_a_byte_for_each_number_and_go_on_from_it() {
+    let (golden, device) = (rounding(), &devices()[0]);
+    let shape = golden.shape;
+    let numbers = shape[0] * shape[1];
+    for case in &golden.cases {
+        let whole = Optimizer::new(case.spec.clone()).unwrap();
+        let moments = if matches!(case.spec, OptimizerSpec::Lion8bit { .. }) { 1 } else { 2 };
+        assert_eq!(whole.keeps("wide", shape), moments * (numbers + numbers.div_ceil(256) * 4));
+        assert_eq!(whole.keeps("narrow", [4, 3]), moments * 4 * 3 * 4);
+        let mut runs = [whole, Optimizer::new(case.spec.clone()).unwrap()];
+        let mut values = [(); 2].map(|()| tensor(&made(0, shape), shape, device));
+        for update in 1..5 {
+            if update == 3 {
+                let state = runs[1].state();
+                assert_eq!((state.tensors.len(), state.rounded.len()), (0, moments));
+                runs[1] = Optimizer::new(case.spec.clone()).unwrap();
+                runs[1].restore([("wide", shape)], state).unwrap();
+            }
+            for (run, value) in runs.iter_mut().zip(&mut values) {
+                run.begin();
+                let gradient = tensor(&made(update, shape), shape, device);
+                *value = run.step(case.lr, "wide", value.clone(), gradient);
+            }
+        }
+        assert_eq!(floats(&values[0]), floats(&values[1]), "{:?}: to the bit", case.spec);
+    }
+}

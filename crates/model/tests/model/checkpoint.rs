@@ -13,6 +13,16 @@ use fidelio_model::BurnBackend;
 /// Every reference checkpoint.
 pub(crate) const NAMES: [&str; 4] = ["llama", "llama-bias-llama3", "llama-linear", "mistral"];
 
+/// The engines that tests run on, the default first: all that are compiled in, or the one that
+/// `FIDELIO_TEST_DEVICE` names (`cargo xtask test --device`).
+pub(crate) fn engines() -> Vec<BurnBackend> {
+    let wanted = std::env::var("FIDELIO_TEST_DEVICE").ok();
+    let mut engines = fidelio_model::backends();
+    engines.retain(|engine| wanted.as_ref().is_none_or(|wanted| wanted == engine.name()));
+    assert!(!engines.is_empty(), "this build has no engine for {wanted:?}");
+    engines
+}
+
 /// Tensors in memory.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Tensors(pub(crate) BTreeMap<String, TensorView>);

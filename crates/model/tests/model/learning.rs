@@ -10,7 +10,7 @@ use fidelio_backend::{
 };
 use serde::Deserialize;
 
-use crate::checkpoint::{Golden, NAMES, Tensors, tensors_of};
+use crate::checkpoint::{Golden, NAMES, Tensors, engines, tensors_of};
 
 /// Gradients must agree to this share of their tensor's largest entry.
 const TOLERANCE: f32 = 1e-5;
@@ -148,7 +148,7 @@ fn check(
 
 #[test]
 fn gradients_of_every_parameter_equal_pytorch() {
-    for backend in fidelio_model::backends() {
+    for backend in engines() {
         for name in NAMES {
             let golden = Golden::read(name);
             let expected: Expected = json(&golden.folder.join("gradients.json"));
@@ -194,7 +194,7 @@ fn named(tensors: Tensors) -> BTreeMap<String, TensorView> {
 
 #[test]
 fn logits_and_gradients_of_adapters_equal_peft() {
-    for backend in fidelio_model::backends() {
+    for backend in engines() {
         for model in ["llama", "llama-bias-llama3"] {
             let golden = Golden::read(model);
             let rows: Expected = json(&golden.folder.join("gradients.json"));
@@ -254,7 +254,7 @@ pub(crate) fn check_logits(
 
 /// A new adapter on the first tiny checkpoint, AdamW, and a batch to learn from.
 fn begun() -> (Box<dyn Session>, Batch, AdapterId) {
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     let golden = Golden::read("llama");
     let rows: Expected = json(&golden.folder.join("gradients.json"));
     let mut session = golden.open(&backend);

@@ -4,13 +4,13 @@ use fidelio_backend::{Backend as _, DeviceId, OpenSpec};
 use fidelio_weights::{Checkpoint, Merged, peft};
 
 use crate::{
-    checkpoint::{Golden, tensors_of},
+    checkpoint::{Golden, engines, tensors_of},
     learning::{check_logits, floats},
 };
 
 #[test]
 fn a_merged_model_has_the_logits_of_peft() {
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     for model in ["llama", "llama-bias-llama3"] {
         let golden = Golden::read(model);
         let checkpoint = Checkpoint::open(&golden.folder).unwrap();

@@ -35,7 +35,7 @@ fn open(
 fn adapters_beside_rounded_weights_equal_peft() {
     let golden = Golden::read("llama-quantized");
     let batch: BTreeMap<String, Vec<Row>> = json(&golden.folder.join("gradients.json"));
-    for backend in fidelio_model::backends() {
+    for backend in engines() {
         for (kind, how) in KINDS {
             let at = format!("{kind} on {}", backend.name());
             let open = || open(&golden, &backend, how).unwrap();
@@ -47,7 +47,7 @@ fn adapters_beside_rounded_weights_equal_peft() {
 #[test]
 fn rounded_weights_themselves_cannot_learn() {
     let golden = Golden::read("llama-quantized");
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     let mut session = open(&golden, &backend, Quantization::Int8).unwrap();
     let error = session.learn(&spec(Trains::All, false)).map(|_| ()).unwrap_err();
     assert!(matches!(error, BackendError::Adapter { .. }), "{error}");
@@ -55,7 +55,7 @@ fn rounded_weights_themselves_cannot_learn() {
 
 #[test]
 fn rows_that_are_no_whole_blocks_are_refused_by_name() {
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     let golden = Golden::read("llama"); // rows of 32
     let Err(BackendError::Weights { problems }) = open(&golden, &backend, KINDS[0].1) else {
         panic!("it opened");
@@ -67,7 +67,7 @@ fn rows_that_are_no_whole_blocks_are_refused_by_name() {
 
 #[test]
 fn quantised_blocks_are_not_rounded_again() {
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     let mut golden = Golden::read("llama-quantized");
     let name = "model.layers.0.mlp.up_proj.weight";
     let mut tensor = golden.tensors.get(name).unwrap();

@@ -3,7 +3,7 @@
 use fidelio_backend::{Backend as _, BackendError, DeviceId, OpenSpec};
 use serde_json::json;
 
-use crate::checkpoint::Golden;
+use crate::checkpoint::{Golden, engines};
 
 const Q_PROJ: &str = "model.layers.0.self_attn.q_proj.weight";
 
@@ -11,7 +11,7 @@ const Q_PROJ: &str = "model.layers.0.self_attn.q_proj.weight";
 fn complaint(name: &str, spoil: impl FnOnce(&mut Golden)) -> String {
     let mut golden = Golden::read(name);
     spoil(&mut golden);
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     match backend.open(DeviceId(0), &OpenSpec::new(golden.config), &golden.tensors) {
         Ok(_) => panic!("a spoilt checkpoint loaded"),
         Err(error) => error.to_string(),
@@ -57,7 +57,7 @@ fn a_tied_head_that_differs_is_refused() {
     assert!(complaint.contains("`lm_head.weight` differs"), "{complaint}");
     let mut same = Golden::read("llama");
     spoil(&mut same, None);
-    same.open(&fidelio_model::backends().remove(0));
+    same.open(&engines().remove(0));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn what_is_not_built_is_refused_by_key() {
 #[test]
 fn an_absent_device_is_refused() {
     let golden = Golden::read("llama");
-    let backend = fidelio_model::backends().remove(0);
+    let backend = engines().remove(0);
     let spec = OpenSpec::new(golden.config);
     let result = backend.open(DeviceId(9), &spec, &golden.tensors);
     assert!(matches!(result, Err(BackendError::NoDevice { device: 9, .. })));

@@ -33,7 +33,7 @@ impl BurnSession {
         let learners = self.learners(spec)?;
         let optimizer = Optimizer::new(spec.optimizer.clone())?;
         let moments = learners.shapes.iter().map(|(name, shape)| optimizer.keeps(name, *shape));
-        let optimizer = moments.sum::<usize>() * FLOAT;
+        let optimizer = moments.sum();
         let weights = self.bytes_beside(&learners);
         let parameters = learners.floats() * FLOAT;
         let gradients = parameters;

@@ -4,12 +4,19 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Tensor, TensorData};
 use fidelio_backend::{BackendError, Encoding, OptimizerSpec, TensorSink, TensorView, Weights};
+use fidelio_kernels::Dynamic;
 
 use super::Learning;
-use crate::{loader::read_floats, optimizer::State, parameter::Value};
+use crate::{
+    loader::read_floats,
+    optimizer::{Rounded, State},
+    parameter::Value,
+};
 
 /// The count of updates among the optimizer's tensors.
 const UPDATES: &str = "updates";
+/// Behind a moment's name: the scales of its codes.
+const SCALES: &str = "absmax";
 /// Behind a parameter's name: where its gradients are asked for, if that is not its value.
 const ASKED: &str = "asked";
 
@@ -27,9 +34,9 @@ impl Learning {
         })
     }
 
-    /// Moments as floats; counters and numbers as 64 bits.
+    /// Moments as floats, or as codes with their scales; counters and numbers as 64 bits.
     pub(super) fn save_optimizer(&self, into: &mut dyn TensorSink) -> Result<(), BackendError> {
-        let State { updates, tensors, numbers } = self.optimizer.state();
+        let State { updates, tensors, rounded, numbers } = self.optimizer.state();
         into.put(UPDATES, bits(updates))?;
         for (name, number) in numbers {
             into.put(&name, bits(number.to_bits()))?;
@@ -37,6 +44,12 @@ impl Learning {
         for (name, tensor) in tensors {
             let shape = tensor.dims().to_vec();
             into.put(&name, floats_of(tensor, shape))?;
+        }
+        for (name, Rounded { shape, codes }) in rounded {
+            let (bytes, shape) = (codes.codes.into(), shape.to_vec());
+            into.put(&name, TensorView { encoding: Encoding::U8, shape, bytes })?;
+            let shape = vec![1, codes.scales.len()];
+            into.put(&format!("{name}.{SCALES}"), view_of(&codes.scales, shape))?;
         }
         if self.averages() {
             for (name, value) in &self.values {
@@ -93,6 +106,21 @@ impl Learning {
                     }
                     Err(_) => problems.push(format!("`{name}` is not one number")),
                 }
+            } else if is_scales(from, &name) {
+                // Comes with its codes.
+            } else if let ([rows, cols], Encoding::U8) = (&view.shape[..], view.encoding) {
+                let shape = [*rows, *cols];
+                let scales = Dynamic::scales_of(rows * cols);
+                match read(from, &format!("{name}.{SCALES}"), &[1, scales]) {
+                    Ok(scales) if view.bytes.len() == rows * cols => {
+                        let codes = view.bytes.to_vec();
+                        // Whether they have signs is the rule's to know.
+                        let codes = Dynamic { signed: true, codes, scales };
+                        state.rounded.insert(name, Rounded { shape, codes });
+                    }
+                    Ok(_) => problems.push(format!("`{name}` has {} bytes", view.bytes.len())),
+                    Err(problem) => problems.push(problem),
+                }
             } else if let [rows, cols] = view.shape[..] {
                 match read_floats(&name, &view, &view.shape) {
                     Ok(floats) => {
@@ -129,8 +157,19 @@ impl Learning {
 
 fn floats_of(rows: Tensor<2>, shape: Vec<usize>) -> TensorView {
     let floats = rows.into_data().try_into_vec::<f32>().expect("parameters are f32");
+    view_of(&floats, shape)
+}
+
+fn view_of(floats: &[f32], shape: Vec<usize>) -> TensorView {
     let bytes: Vec<u8> = floats.iter().flat_map(|x| x.to_le_bytes()).collect();
     TensorView { encoding: Encoding::F32, shape, bytes: bytes.into() }
+}
+
+/// Whether it holds the scales of a moment that is there as codes.
+fn is_scales(from: &dyn Weights, name: &str) -> bool {
+    let moment = name.strip_suffix(SCALES).and_then(|name| name.strip_suffix('.'));
+    moment
+        .is_some_and(|moment| from.get(moment).is_ok_and(|moment| moment.encoding == Encoding::U8))
 }
 
 fn bits(number: u64) -> TensorView {

@@ -1,0 +1,53 @@
+#!/usr/bin/env python3
+# pins: torch==2.15.0 numpy==2.4.6 bitsandbytes==0.50.2
+"""Makes golden/optimizers_8bit.json: where bitsandbytes' 8-bit optimizers take one parameter.
+
+    shape   of the parameter: enough numbers to be rounded, the last block of 256 short
+    every   of how many values one is written down
+    cases   each with `spec`, the settings in the seam's spelling, `lr`, and `values` after every
+            update
+
+The parameter and its gradients are made of whole numbers by `made`, here and in
+src/optimizer/tests.rs.
+"""
+import json
+import pathlib
+
+import bitsandbytes
+import torch
+
+OUT = pathlib.Path(__file__).parent / "golden" / "optimizers_8bit.json"
+SHAPE, EVERY, UPDATES = [20, 259], 61, 8
+
+CASES = [
+    ("adamw_8bit", bitsandbytes.optim.AdamW8bit, 0.01, dict(betas=[0.9, 0.999], eps=1e-8, weight_decay=0.0)),
+    ("adamw_8bit", bitsandbytes.optim.AdamW8bit, 0.01, dict(betas=[0.7, 0.9], eps=1e-3, weight_decay=0.1)),
+    ("adam_8bit", bitsandbytes.optim.Adam8bit, 0.01, dict(betas=[0.8, 0.95], eps=1e-6, weight_decay=0.1)),
+    ("lion_8bit", bitsandbytes.optim.Lion8bit, 0.01, dict(betas=[0.9, 0.99], weight_decay=0.0)),
+    ("lion_8bit", bitsandbytes.optim.Lion8bit, 0.01, dict(betas=[0.5, 0.7], weight_decay=0.1)),
+]
+
+
+def made(update):
+    rows, cols = SHAPE
+    i = torch.arange(rows * cols)
+    whole = (i * 7919 + update * 104729) % 2001
+    return ((whole - 1000).float() / 1000 / 2 ** (i // cols % 12)).reshape(SHAPE)
+
+
+def run(optimizer, lr, settings):
+    parameter = torch.nn.Parameter(made(0))
+    optimizer = optimizer([parameter], lr=lr, **settings)
+    values = []
+    for update in range(1, UPDATES + 1):
+        parameter.grad = made(update)
+        optimizer.step()
+        values.append(parameter.detach().flatten()[::EVERY].tolist())
+    return values
+
+
+cases = [
+    {"spec": {"type": kind, **settings}, "lr": lr, "values": run(optimizer, lr, settings)}
+    for kind, optimizer, lr, settings in CASES
+]
+OUT.write_text(json.dumps({"shape": SHAPE, "every": EVERY, "cases": cases}) + "\n")
