@@ -240,16 +240,16 @@ impl Plot {
 
 fn stroke(line: &Line, path: &str) -> String {
     let (class, color) = (class(line.series), series(line.series));
-    let (width, opacity) = match line.stroke {
-        Stroke::Strong => ("2", ""),
-        Stroke::Faint => ("1.2", " stroke-opacity=\"0.55\""),
+    let (look, width, opacity) = match line.stroke {
+        Stroke::Strong => ("stroke", "2", ""),
+        Stroke::Faint => ("stroke faint", "1.2", " stroke-opacity=\"0.55\""),
     };
     let dashes = match dashes(line.series) {
         "" => String::new(),
         dashes => format!(" stroke-dasharray=\"{dashes}\""),
     };
     format!(
-        "<path class=\"{class} stroke\" d=\"{path}\" fill=\"none\" stroke=\"{color}\" \
+        "<path class=\"{class} {look}\" d=\"{path}\" fill=\"none\" stroke=\"{color}\" \
          stroke-width=\"{width}\" stroke-linejoin=\"round\"{opacity}{dashes}/>"
     )
 }

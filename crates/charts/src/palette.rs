@@ -27,6 +27,7 @@ svg.chart .s0 { --c: #3d9be0 } svg.chart .s1 { --c: #f0803c } svg.chart .s2 { --
 svg.chart .s3 { --c: #d98fb8 } svg.chart .s4 { --c: #e8ac2a } svg.chart .s5 { --c: #7cc4f0 }
 svg.chart .s6 { --c: #b5bac1 }
 svg.chart .stroke { stroke: var(--c) }
+svg.chart .faint { stroke-opacity: 0.8 }
 svg.chart .fill { fill: var(--c) }
 ";
 

@@ -11,4 +11,5 @@ mod machine;
 mod memory;
 mod real_model;
 mod refusals;
+mod reports;
 mod run_files;

@@ -10,7 +10,9 @@
 mod documents;
 mod export;
 mod jobs;
+mod left;
 mod peft_trace;
+mod reports;
 mod smollm2;
 mod training;
 
