@@ -86,14 +86,19 @@ impl Results {
             writer.write(&cells)?;
         }
         writer.finish()?;
-        // Where results are overwritten in another format, the old answers must not stay beside.
-        for other in [Format::Csv, Format::Jsonl, Format::Parquet] {
-            let old = self.folder.join(format!("predictions.{}", extension(other)));
+        self.keep_only(&path)?;
+        Ok(path)
+    }
+
+    /// Removes the predictions of an earlier run in other formats: they must not stay beside.
+    fn keep_only(&self, path: &Path) -> Result<(), Error> {
+        for format in [Format::Csv, Format::Jsonl, Format::Parquet] {
+            let old = self.folder.join(format!("predictions.{}", extension(format)));
             if old != path && old.exists() {
                 fs::remove_file(&old).map_err(|source| Error::Write { path: old, source })?;
             }
         }
-        Ok(path)
+        Ok(())
     }
 
     /// Writes `statistics.json`. Returns the file.
@@ -182,6 +187,16 @@ fn extension(format: Format) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn predictions_stand_in_one_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = Results::create(folder.path(), true).unwrap();
+        let old = results.write("predictions.csv", b"").unwrap();
+        let new = results.write("predictions.jsonl", b"").unwrap();
+        results.keep_only(&new).unwrap();
+        assert!(new.exists() && !old.exists());
+    }
 
     #[test]
     fn run_folders_count_up_and_results_are_not_overwritten() {

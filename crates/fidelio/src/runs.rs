@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fidelio_eval::{Figure, Report};
+use fidelio_eval::{FeatureStatistics, Figure, Report};
 use serde_json::Value;
 
 use crate::{
@@ -172,7 +172,33 @@ impl Measured {
         let path = folder.join(STATISTICS);
         let report = if path.exists() { Some(read_json(&path)?) } else { None };
         let answers = by.map(|by| Answers::find(folder, by)).transpose()?.flatten();
-        Ok(Some(Self { folder: folder.to_owned(), manifest, headline, report, answers }))
+        let measured = Self { folder: folder.to_owned(), manifest, headline, report, answers };
+        measured.check_rows()?;
+        Ok(Some(measured))
+    }
+
+    /// Refuses files that an earlier run left in the same folder: they tell of other rows.
+    fn check_rows(&self) -> Result<(), Error> {
+        let Some(answered) = self.manifest.pointer("/usage/rows").and_then(Value::as_u64) else {
+            return Ok(());
+        };
+        let check = |path: PathBuf, rows: usize| {
+            let reason = format!("it is of {rows} rows, and `{MANIFEST}` of {answered}");
+            let same = rows as u64 == answered;
+            if same { Ok(()) } else { Err(Error::Damaged { path, line: None, reason }) }
+        };
+        if let Some(answers) = &self.answers {
+            check(answers.path.clone(), answers.rows.len())?;
+        }
+        for feature in self.report.iter().flat_map(|report| report.features.values()) {
+            let rows = match feature {
+                FeatureStatistics::Category(of) => of.rows,
+                FeatureStatistics::Text(of) => of.rows,
+                FeatureStatistics::Document(_) => continue,
+            };
+            check(self.folder.join(STATISTICS), rows)?;
+        }
+        Ok(())
     }
 
     /// The plan of what was measured.

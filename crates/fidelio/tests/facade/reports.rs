@@ -171,6 +171,19 @@ fn damage_is_named_with_file_and_line() {
 }
 
 #[test]
+fn what_an_earlier_run_left_is_not_taken_for_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    measured(folder.path(), &MAILS, &[]);
+    let manifest = folder.path().join("run.json");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let fewer = text.replace("\"usage\": {\n    \"rows\": 6", "\"usage\": {\n    \"rows\": 5");
+    assert_ne!(text, fewer);
+    std::fs::write(&manifest, fewer).unwrap();
+    let error = RunRecord::open(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("predictions.csv") && error.contains("of 6 rows, and `run.json` of 5"));
+}
+
+#[test]
 fn a_folder_that_is_no_run_is_told_what_a_run_holds() {
     let folder = tempfile::tempdir().unwrap();
     let error = RunRecord::open(folder.path()).unwrap_err();
