@@ -11,8 +11,8 @@ pub(crate) use run::{
 };
 
 use crate::commands::{
-    backends, chat, check, completions, datasets, doctor, evaluate, experiment, export, generate,
-    init, merge, models, plan, predict, render_config, schema, train,
+    backends, chat, check, compare, completions, datasets, doctor, evaluate, experiment, export,
+    generate, init, merge, models, plan, predict, render_config, schema, train, visualize,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -59,6 +59,10 @@ pub(crate) enum Command {
     Generate(generate::Args),
     /// Talk with a model.
     Chat(chat::Args),
+    /// Say what two runs have set otherwise, and which one answers better beyond chance.
+    Compare(compare::Args),
+    /// Draw pictures of runs, and write a page about each.
+    Visualize(visualize::Args),
     /// Work a training run's adapter into its model, and measure what that changes.
     Merge(merge::Args),
     /// Write a model for llama.cpp or transformers, and measure what that changes.

@@ -3,6 +3,7 @@
 pub(crate) mod backends;
 pub(crate) mod chat;
 pub(crate) mod check;
+pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod datasets;
 pub(crate) mod doctor;
@@ -19,6 +20,7 @@ pub(crate) mod reference;
 pub(crate) mod render_config;
 pub(crate) mod schema;
 pub(crate) mod train;
+pub(crate) mod visualize;
 
 mod output_file;
 mod run_folder;
@@ -46,6 +48,8 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Experiment(args) => experiment::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
+        Command::Compare(args) => compare::run(&args, ui),
+        Command::Visualize(args) => visualize::run(&args, ui),
         Command::Merge(args) => merge::run(&args, &global, ui),
         Command::Export(args) => export::run(&args, &global, ui),
         Command::Models(args) => models::run(&args, &global, ui),

@@ -7,28 +7,27 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::{failure, ui};
 
 /// Ludwig's short flags of two letters, which clap would read as one flag and its value.
-const FLAGS: [(&str, &str); 8] = [
+const FLAGS: [(&str, &str); 9] = [
     ("-cs", "--config-str"),
     ("-od", "--output-directory"),
     ("-rs", "--random-seed"),
     ("-gc", "--generation-config"),
     ("-bs", "--batch-size"),
     ("-kf", "--k-fold"),
+    ("-ff", "--file-format"),
     ("-sstp", "--skip-save-predictions"),
     ("-sses", "--skip-save-eval-stats"),
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 10] = [
+const LATER: [(&str, &str); 8] = [
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
     ("serve", "it comes with serving"),
     ("embed", "it comes with retrieval"),
     ("index", "it comes with retrieval"),
     ("verify", "until then `fidelio merge` and `export` measure what they write"),
-    ("compare", "it comes with comparisons of runs"),
-    ("advise", "it comes with comparisons of runs"),
-    ("visualize", "it comes with comparisons of runs"),
+    ("advise", "until then `fidelio compare` says which of two runs is better"),
     ("plugin", "it comes with backend plugins"),
 ];
 

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bootstrap, Estimate, EvalError, confusion::averages, error::same_length};
+use crate::{
+    Bleu, BleuStats, Bootstrap, ChrfStats, Edits, Estimate, EvalError, Rouge, confusion::averages,
+    error::same_length,
+};
 
 /// Two result sets over the same rows, in the same order.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,6 +34,33 @@ pub struct CategoryComparison {
     pub accuracy: Comparison,
     /// Second minus first in macro-F1.
     pub f1_macro: Estimate,
+}
+
+/// Two models that write text, over the same rows. Figures are those of
+/// [`TextStatistics`](crate::TextStatistics).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TextComparison {
+    /// The share of rows that are equal, with McNemar's exact test.
+    pub exact_match: Comparison,
+    /// Longest common subsequence of words.
+    #[serde(rename = "rougeL")]
+    pub rouge_l: Comparison,
+    /// Corpus BLEU.
+    pub bleu: Comparison,
+    /// Corpus chrF2.
+    pub chrf: Comparison,
+    /// Words to change, insert or delete, per expected word.
+    pub word_error_rate: Comparison,
+    /// Characters to change, insert or delete, per expected character.
+    pub char_error_rate: Comparison,
+}
+
+impl Comparison {
+    /// Whether the interval of the difference lies on one side of 0. Without resamples there is
+    /// none, and nothing is known to differ.
+    pub fn differs(&self) -> bool {
+        self.difference.low > 0.0 || self.difference.high < 0.0
+    }
 }
 
 /// Compares the means of one score per row (1 and 0 for right and wrong).
@@ -114,6 +144,47 @@ pub fn compare_categories(
     Ok(CategoryComparison { accuracy, f1_macro })
 }
 
+/// Compares two models that write text, row by row with what was expected.
+///
+/// # Errors
+/// When the lengths differ or there are no rows.
+pub fn compare_texts(
+    references: &[String],
+    first: &[String],
+    second: &[String],
+    bootstrap: &Bootstrap,
+) -> Result<TextComparison, EvalError> {
+    same_length("the first result", first.len(), references.len())?;
+    same_length("the second result", second.len(), references.len())?;
+    let scores = |score: &dyn Fn(&str, &str) -> f64| {
+        let of = |texts: &[String]| -> Vec<f64> {
+            texts.iter().zip(references).map(|(text, right)| score(text, right)).collect()
+        };
+        compare_scores(&of(first), &of(second), bootstrap)
+    };
+    let bleu = rows(references, [first, second], |p, r| BleuStats::of(p, r).row());
+    let chrf = rows(references, [first, second], |p, r| ChrfStats::of(p, r).row());
+    let words = rows(references, [first, second], |p, r| Edits::of_words(p, r).row());
+    let chars = rows(references, [first, second], |p, r| Edits::of_chars(p, r).row());
+    Ok(TextComparison {
+        exact_match: scores(&|p, r| f64::from(u8::from(p.trim() == r.trim())))?,
+        rouge_l: scores(&|p, r| Rouge::of(p, r).rouge_l)?,
+        bleu: compare_sums(&bleu[0], &bleu[1], |sums| Bleu::of_row(sums).score, bootstrap)?,
+        chrf: compare_sums(&chrf[0], &chrf[1], ChrfStats::score_of_row, bootstrap)?,
+        word_error_rate: compare_sums(&words[0], &words[1], Edits::rate_of_row, bootstrap)?,
+        char_error_rate: compare_sums(&chars[0], &chars[1], Edits::rate_of_row, bootstrap)?,
+    })
+}
+
+/// What each text adds to a figure of sums.
+fn rows<const N: usize>(
+    references: &[String],
+    results: [&[String]; 2],
+    row: impl Fn(&str, &str) -> [f64; N],
+) -> [Vec<[f64; N]>; 2] {
+    results.map(|texts| texts.iter().zip(references).map(|(p, r)| row(p, r)).collect())
+}
+
 /// The two-sided exact sign test: how often a fair coin is at least as one-sided. 1 without rows.
 pub fn sign_test(higher: u64, lower: u64) -> f64 {
     let (n, few) = (higher + lower, higher.min(lower));
@@ -177,6 +248,35 @@ mod tests {
         let got = compare_categories(3, &truth, &answers, &answers, &Bootstrap::default()).unwrap();
         assert_eq!((got.f1_macro.low, got.f1_macro.high), (0.0, 0.0));
         assert_eq!(got.accuracy.p_value, 1.0);
+    }
+
+    #[test]
+    fn texts_differ_by_what_each_reaches_alone() {
+        use crate::{TextRows, TextStatistics};
+        let texts = |list: [&str; 3]| list.map(str::to_owned);
+        let right = texts(["the cat sat on the mat", "a dog ran home", "it rains today again"]);
+        let first = texts(["the cat sat", "a cat ran home", "it rains today again"]);
+        let second = texts(["the cat sat on the mat", "a dog ran off", "no idea"]);
+        let bootstrap = Bootstrap::default();
+        let got = compare_texts(&right, &first, &second, &bootstrap).unwrap();
+        let alone = |texts: &[String]| {
+            TextStatistics::measure(&TextRows::new(texts, &right), &Bootstrap::none()).unwrap()
+        };
+        let (a, b) = (alone(&first), alone(&second));
+        for (compared, first, second) in [
+            (got.exact_match, a.exact_match, b.exact_match),
+            (got.rouge_l, a.rouge_l, b.rouge_l),
+            (got.bleu, a.bleu, b.bleu),
+            (got.chrf, a.chrf, b.chrf),
+            (got.word_error_rate, a.word_error_rate, b.word_error_rate),
+            (got.char_error_rate, a.char_error_rate, b.char_error_rate),
+        ] {
+            assert_eq!((compared.first, compared.second), (first.value, second.value));
+            let difference = second.value - first.value;
+            assert!((compared.difference.value - difference).abs() < 1e-12, "{compared:?}");
+        }
+        assert!(!got.exact_match.differs(), "three rows prove nothing");
+        assert!(compare_texts(&right, &first, &second[..2], &bootstrap).is_err());
     }
 
     #[test]

@@ -38,7 +38,8 @@ mod text;
 
 pub use category::{Baseline, CategoryRows, CategoryStatistics, ClassStatistics, Confused};
 pub use compare::{
-    CategoryComparison, Comparison, compare_categories, compare_scores, compare_sums, sign_test,
+    CategoryComparison, Comparison, TextComparison, compare_categories, compare_scores,
+    compare_sums, compare_texts, sign_test,
 };
 pub use document::DocumentStatistics;
 pub use drift::{Drift, DriftMeter};

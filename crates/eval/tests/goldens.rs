@@ -1,9 +1,10 @@
 //! Every figure against the value that sacrebleu, rouge_score, jiwer or scikit-learn gives
-//! (`make_goldens.py` made them).
+//! (`make_goldens.py` made them), every comparison against statsmodels and scipy
+//! (`make_comparisons.py`).
 
 use fidelio_eval::{
     BleuStats, Bootstrap, CategoryRows, CategoryStatistics, ChrfStats, Edits, Rouge, TextRows,
-    TextStatistics,
+    TextStatistics, compare_categories,
 };
 use serde::Deserialize;
 
@@ -174,4 +175,41 @@ fn probabilities_score_as_in_scikit_learn() {
         }
     }
     assert_eq!(seen, 3);
+}
+
+#[derive(Deserialize)]
+struct Compared {
+    name: String,
+    labels: usize,
+    truth: Vec<usize>,
+    first: Vec<usize>,
+    second: Vec<usize>,
+    higher: u64,
+    lower: u64,
+    p_value: f64,
+    difference: f64,
+    interval: [f64; 2],
+}
+
+#[test]
+fn comparisons_are_those_of_statsmodels_and_scipy() {
+    let cases: Vec<Compared> =
+        serde_json::from_str(include_str!("goldens/comparisons.json")).expect("the fixture fits");
+    assert_eq!(cases.len(), 5);
+    for case in cases {
+        let bootstrap = Bootstrap { resamples: 20_000, ..Bootstrap::default() };
+        let got =
+            compare_categories(case.labels, &case.truth, &case.first, &case.second, &bootstrap)
+                .unwrap()
+                .accuracy;
+        assert_eq!((got.higher, got.lower), (case.higher, case.lower), "{}", case.name);
+        same(&format!("McNemar of {}", case.name), got.p_value, case.p_value);
+        same(&format!("difference of {}", case.name), got.difference.value, case.difference);
+        // Two bootstraps agree as far as their draws do; the ends stand on whole rows.
+        let row = 1.01 / case.truth.len() as f64;
+        let ends = [got.difference.low, got.difference.high];
+        for (end, expected) in ends.into_iter().zip(case.interval) {
+            assert!((end - expected).abs() < row, "{}: {ends:?} {:?}", case.name, case.interval);
+        }
+    }
 }

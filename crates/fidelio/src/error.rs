@@ -102,6 +102,28 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A folder that no run wrote.
+    #[error("`{path}` holds no run")]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file of a run that is not as a run writes it.
+    #[error("`{path}`{} is not what a run writes: {reason}", .line.map(|it| format!(" line {it}")).unwrap_or_default())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1, where it is known.
+        line: Option<usize>,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A picture that cannot be drawn.
+    #[error(transparent)]
+    Chart(#[from] fidelio_charts::ChartError),
+    /// Runs that hold nothing to draw.
+    #[error("there is nothing to draw: no run was finished, and none was measured")]
+    NothingToDraw,
     /// A folder without a finished training run.
     #[error("`{path}` holds no finished training run")]
     NoRun {
@@ -197,6 +219,16 @@ impl Error {
             ),
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())
+            }
+            Self::NotARun { .. } => Some(
+                "a run holds `run.yaml`, with `description.json` and `metrics.jsonl` where it \
+                 learnt, `run.json` and `statistics.json` where it was measured; name the folder \
+                 that `fidelio train`, `evaluate` or `experiment` said its results are in"
+                    .into(),
+            ),
+            Self::Damaged { .. } => Some("the file was changed or cut; run it again".into()),
+            Self::NothingToDraw => {
+                Some("let `fidelio train` learn, or let `fidelio evaluate` measure first".into())
             }
             Self::NotTrained => Some(
                 "run `fidelio train`, then use the folder with `-m`; or write `trainer: {type: none}`"

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use fidelio_config::catalogue::metrics_of;
 use fidelio_eval::{FeatureStatistics, Report};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Results};
 
 /// The figures of one output over all folds.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Across {
     /// Folds measured.
     pub folds: usize,
@@ -18,7 +18,7 @@ pub struct Across {
 }
 
 /// A figure in each fold.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Spread {
     /// The mean over the folds.
     pub mean: f64,
@@ -54,7 +54,7 @@ impl Across {
     }
 }
 
-fn kind(feature: &FeatureStatistics) -> &'static str {
+pub(crate) fn kind(feature: &FeatureStatistics) -> &'static str {
     match feature {
         FeatureStatistics::Category(_) => "category",
         FeatureStatistics::Document(_) => "document",

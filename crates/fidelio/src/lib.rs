@@ -22,6 +22,7 @@
 
 mod audit;
 mod choose;
+mod compare;
 mod cost;
 mod dataset;
 mod documents;
@@ -38,15 +39,19 @@ mod machine;
 mod memory;
 mod model;
 mod observe;
+mod pictures;
 mod plan;
 mod predict;
+mod report;
 mod results;
 mod run_file;
+mod runs;
 mod survey;
 mod train;
 mod validation;
 
 pub use fidelio_backend as backend;
+pub use fidelio_charts as charts;
 pub use fidelio_config as config;
 pub use fidelio_data as data;
 pub use fidelio_eval as eval;
@@ -58,6 +63,7 @@ pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
 pub use audit::{Audit, Finding};
+pub use compare::{AnswersCompared, Difference, FigureCompared, RunComparison, Which};
 pub use cost::{Cost, Duration, Ledger, Remedy};
 pub use dataset::{DataArgs, Fold, SplitChoice};
 pub use error::{Error, RowProblem};
@@ -71,9 +77,14 @@ pub use machine::{Device, Machine};
 pub use memory::peak_memory;
 pub use model::{Model, ModelCard, Opening};
 pub use observe::{Event, Flow, Observer, Silent, Stage};
+pub use pictures::{Picture, PictureFormat, PictureKind, pictures};
 pub use plan::Plan;
 pub use predict::{Prediction, Predictions, Usage};
+pub use report::report;
 pub use results::{Results, next_run_folder};
 pub use run_file::RunFile;
+pub use runs::{
+    Answer, Answers, Curves, EvaluationLine, Measured, RunRecord, StepLine, TrainingRecord,
+};
 pub use survey::{Lengths, Survey};
 pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, model_folder};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{Error, Evaluation, Job, Predictions, RunFile, train::DESCRIPTION};
 
 /// What a finished run leaves; written last, so that its presence says that the rest is whole.
-const MANIFEST: &str = "run.json";
+pub(crate) const MANIFEST: &str = "run.json";
 /// The run file with every default.
 pub(crate) const RUN_FILE: &str = "run.yaml";
 
@@ -86,7 +86,19 @@ impl Results {
             writer.write(&cells)?;
         }
         writer.finish()?;
+        self.keep_only(&path)?;
         Ok(path)
+    }
+
+    /// Removes the predictions of an earlier run in other formats: they must not stay beside.
+    fn keep_only(&self, path: &Path) -> Result<(), Error> {
+        for format in [Format::Csv, Format::Jsonl, Format::Parquet] {
+            let old = self.folder.join(format!("predictions.{}", extension(format)));
+            if old != path && old.exists() {
+                fs::remove_file(&old).map_err(|source| Error::Write { path: old, source })?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes `statistics.json`. Returns the file.
@@ -135,23 +147,29 @@ impl Results {
         self.write(name, &text)
     }
 
-    /// To a temporary name, synced, renamed.
     fn write(&self, name: &str, text: &[u8]) -> Result<PathBuf, Error> {
         let path = self.folder.join(name);
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(text)?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|source| self.failed(name, source))?;
+        write_whole(&path, text)?;
         Ok(path)
     }
 
     fn failed(&self, name: &str, source: std::io::Error) -> Error {
         Error::Write { path: self.folder.join(name), source }
     }
+}
+
+/// Writes a file to a temporary name, synced, renamed.
+pub(crate) fn write_whole(path: &Path, text: &[u8]) -> Result<(), Error> {
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(text)?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| Error::Write { path: path.to_owned(), source })
 }
 
 fn extension(format: Format) -> &'static str {
@@ -169,6 +187,16 @@ fn extension(format: Format) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn predictions_stand_in_one_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let results = Results::create(folder.path(), true).unwrap();
+        let old = results.write("predictions.csv", b"").unwrap();
+        let new = results.write("predictions.jsonl", b"").unwrap();
+        results.keep_only(&new).unwrap();
+        assert!(new.exists() && !old.exists());
+    }
 
     #[test]
     fn run_folders_count_up_and_results_are_not_overwritten() {

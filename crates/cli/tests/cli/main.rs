@@ -12,4 +12,5 @@ mod machine;
 mod memory;
 mod real_model;
 mod refusals;
+mod reports;
 mod run_files;

@@ -11,7 +11,9 @@ mod documents;
 mod export;
 mod foreign;
 mod jobs;
+mod left;
 mod peft_trace;
+mod reports;
 mod smollm2;
 mod training;
 
