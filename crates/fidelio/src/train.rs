@@ -9,8 +9,8 @@ use fidelio_backend::{AdapterId, AdapterSpec, Part, Trains};
 use fidelio_config::Finetune;
 use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
-    Checkpoints, Ended, Evaluate, Example, MetricsFile, Observer as Watcher, Summary, TrainError,
-    TrainPlan, Trainer,
+    Checkpoints, Ended, Evaluate, Example, MetricsFile, Observer as Watcher, Summary, TensorBoard,
+    TrainError, TrainPlan, Trainer,
 };
 use fidelio_weights::{
     ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft, unwatched,
@@ -29,6 +29,8 @@ pub use fidelio_trainer::Event as TrainingEvent;
 pub(crate) const DESCRIPTION: &str = "description.json";
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
+/// Where event files for TensorBoard stand in a run's folder.
+const LOGS: &str = "logs";
 
 /// A training run that is ready: rows rendered, nothing learnt yet.
 pub struct Training {
@@ -161,11 +163,13 @@ impl Training {
         let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
         if !resume && results.overwrites() {
             remove(&folder.join("checkpoints"))?;
+            remove(&folder.join(LOGS))?;
             remove(&folder.join(DESCRIPTION))?;
         }
         let resume = resume && !checkpoints.is_empty().map_err(TrainError::from)?;
         let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
-        let mut watchers: [&mut dyn Watcher; 2] = [watcher, &mut metrics];
+        let mut board = TensorBoard::new(&folder.join(LOGS));
+        let mut watchers: [&mut dyn Watcher; 3] = [watcher, &mut metrics, &mut board];
         let mut validation = self.validation.evaluator(&how, adapter, context)?;
         let evaluator = validation.as_mut().map(|it| it as &mut dyn Evaluate);
         let trainer = if resume {
