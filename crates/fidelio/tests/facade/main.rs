@@ -11,6 +11,7 @@ mod documents;
 mod export;
 mod jobs;
 mod peft_trace;
+mod provenance;
 mod smollm2;
 mod training;
 
@@ -29,6 +30,14 @@ pub(crate) fn machine() -> Machine {
         })
         .collect();
     let around = Surroundings { variables, folder: std::env::temp_dir() };
+    Machine::new(&around, &[("offline", "true".into())]).unwrap()
+}
+
+/// A machine whose home and caches are in a folder.
+pub(crate) fn machine_at(folder: &std::path::Path) -> Machine {
+    let home = folder.to_string_lossy().into_owned();
+    let variables = [("HOME".to_owned(), home)].into();
+    let around = Surroundings { variables, folder: folder.to_owned() };
     Machine::new(&around, &[("offline", "true".into())]).unwrap()
 }
 
