@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub(crate) use run::{
-    DataFlags, ModelFlags, PredictionsFormat, ResultFlags, RunFlags, read_options,
+    BaseFlags, DataFlags, ModelFlags, PredictionsFormat, ResultFlags, RunFlags, read_options,
 };
 
 use crate::commands::{

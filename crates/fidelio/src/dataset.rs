@@ -76,6 +76,14 @@ impl DataArgs {
         !self.files().0.is_empty()
     }
 
+    /// The files that training and validation rows come from.
+    pub(crate) fn learnt_from(&self) -> Vec<PathBuf> {
+        if !self.dataset.is_empty() {
+            return self.dataset.clone();
+        }
+        [&self.training_set, &self.validation_set].into_iter().flatten().cloned().collect()
+    }
+
     /// The files of the part that is wanted, and whether they still have to be divided.
     fn files(&self) -> (Vec<PathBuf>, bool) {
         if !self.dataset.is_empty() {

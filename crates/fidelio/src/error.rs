@@ -10,6 +10,8 @@ use fidelio_generate::GenerateError;
 use fidelio_prompting::PromptError;
 use fidelio_weights::WeightsError;
 
+use crate::Named;
+
 /// Why a run cannot be done.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -150,6 +152,28 @@ pub enum Error {
         /// What differs.
         what: &'static str,
     },
+    /// A training run's base weights were others than they would be now.
+    #[error("`{path}` learnt on other base weights: on {then}, now they are {now}")]
+    OtherWeights {
+        /// The run's folder.
+        path: PathBuf,
+        /// What it learnt on.
+        then: Box<Named>,
+        /// What is there.
+        now: Box<Named>,
+    },
+    /// An interrupted run began with something else than it would go on with.
+    #[error("`{path}` cannot go on with {what}: it began with {then}, now it is {now}")]
+    OtherThanBegun {
+        /// The run's folder.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What it began with.
+        then: Box<Named>,
+        /// What is there.
+        now: Box<Named>,
+    },
     /// A written model that answers otherwise than its original.
     #[error("the written model drifts: mean KL {:.2e}, allowed {allowed:.2e}", .drift.mean_kl)]
     Drift {
@@ -243,6 +267,14 @@ impl Error {
             Self::OtherThanTrained { .. } => {
                 Some("use the model and the prompt of the training run, or train anew".into())
             }
+            Self::OtherWeights { .. } => Some(
+                "put back the weights that it learnt on, or name their place as `base_model`; to use \
+                 what it learnt on other weights on purpose, add `--allow-other-weights`"
+                    .into(),
+            ),
+            Self::OtherThanBegun { .. } => Some(
+                "put back what it began with, or train anew into another folder".into(),
+            ),
             Self::NothingLearns => Some("write `trainer: {type: finetune}`".into()),
             Self::Eval(error) => error.hint(),
             Self::Rows { problems, .. } => problems.first().and_then(|row| row.error.hint()),

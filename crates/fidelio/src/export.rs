@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::{
     Error, Event, Flow, Generator, Machine, Model, Observer, Opening, RunFile, Stage,
     drift::{answers, drift},
+    provenance::check_base,
     train::check_same,
 };
 
@@ -25,6 +26,7 @@ pub struct Export<'a> {
     run: Option<RunFile>,
     /// Where it is compared.
     device: String,
+    note: Option<String>,
 }
 
 /// What a model is written as.
@@ -89,7 +91,8 @@ impl<'a> Export<'a> {
     /// The model of a training run, or of a run file that names an adapter, with what was learnt.
     ///
     /// # Errors
-    /// When the model is not the one that the run trained.
+    /// When the model is not the one that the run trained: [`Error::OtherThanTrained`],
+    /// [`Error::OtherWeights`].
     pub fn of_run(
         machine: &'a Machine,
         run: &RunFile,
@@ -99,8 +102,9 @@ impl<'a> Export<'a> {
         if let Some(folder) = run.trained() {
             check_same(folder, &serde_json::json!({ "model": model.card() }))?;
         }
+        let note = check_base(machine, run, &model)?;
         let device = run.config().device.clone();
-        Ok(Self { machine, model, run: Some(run.clone()), device })
+        Ok(Self { machine, model, run: Some(run.clone()), device, note })
     }
 
     /// As [`Self::of_run`], for a run that learnt an adapter.
@@ -127,7 +131,12 @@ impl<'a> Export<'a> {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let model = Model::find(machine, model, progress)?;
-        Ok(Self { machine, model, run: None, device: device.to_owned() })
+        Ok(Self { machine, model, run: None, device: device.to_owned(), note: None })
+    }
+
+    /// What the user should know about it, where there is something.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Decides what each tensor becomes.

@@ -11,7 +11,9 @@ use fidelio_prompting::{
 use fidelio_weights::Progress;
 use serde::Serialize;
 
-use crate::{Error, Flow, Machine, Model, Opening, RunFile, train::check_same};
+use crate::{
+    Error, Flow, Machine, Model, Opening, RunFile, provenance::check_base, train::check_same,
+};
 
 /// The field that a prompt from the outside fills.
 const PROMPT: &str = "prompt";
@@ -22,6 +24,7 @@ pub struct Generator {
     session: Option<Box<dyn Session>>,
     adapter: Option<AdapterId>,
     opened_in: f64,
+    note: Option<String>,
 }
 
 /// A continuation.
@@ -84,7 +87,7 @@ impl Generator {
         let started = Instant::now();
         let session = Some(model.open(&device, how)?);
         let opened_in = started.elapsed().as_secs_f64();
-        Ok(Self { model, session, adapter: None, opened_in })
+        Ok(Self { model, session, adapter: None, opened_in, note: None })
     }
 
     /// The model of a run file, with the adapter that its run left behind or that it names.
@@ -115,15 +118,21 @@ impl Generator {
         if let Some(run) = run.trained() {
             check_same(run, &serde_json::json!({ "model": model.card() }))?;
         }
+        let note = check_base(machine, run, &model)?;
         let started = Instant::now();
         let (session, adapter) = model.open_adapted(&device, how, &folder)?;
         let opened_in = started.elapsed().as_secs_f64();
-        Ok(Self { model, session: Some(session), adapter: Some(adapter), opened_in })
+        Ok(Self { model, session: Some(session), adapter: Some(adapter), opened_in, note })
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// What the user should know about it, where there is something.
+    pub fn note(&self) -> Option<&str> {
+        self.note.as_deref()
     }
 
     /// Seconds that putting the model on its device took.

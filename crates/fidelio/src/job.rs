@@ -15,7 +15,7 @@ use crate::{
     RunFile, Stage,
     dataset::{self, Rows},
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
-    train,
+    provenance, train,
 };
 
 /// Rows in work at once where the run file leaves it to the machine.
@@ -91,7 +91,7 @@ impl Job {
         }
         let device = machine.device(&config.device)?;
         let rows = dataset::rows(config, data, false)?;
-        Self::settle(run, model, device, rows, data)
+        Self::settle(machine, run, model, device, rows, data)
     }
 
     /// As [`Self::prepare`], for a run that is measured: rows need expected answers.
@@ -127,10 +127,11 @@ impl Job {
             let have = rows.source.columns().to_vec();
             return Err(Error::NoAnswers { column: column.into(), have });
         }
-        Self::settle(run, model, device, rows, data)
+        Self::settle(machine, run, model, device, rows, data)
     }
 
     fn settle(
+        machine: &Machine,
         run: &RunFile,
         model: Model,
         device: Device,
@@ -154,7 +155,7 @@ impl Job {
             OutputFeature::Category(category) => category.top_k.unwrap_or(3),
             OutputFeature::Text(_) => 0,
         };
-        let plan = Plan {
+        let mut plan = Plan {
             fidelio_version: env!("CARGO_PKG_VERSION"),
             model: model.card(),
             device: device.name(),
@@ -187,6 +188,7 @@ impl Job {
         };
         if let Some(folder) = run.trained() {
             train::check_same(folder, &plan)?;
+            plan.data.notes.extend(provenance::check_base(machine, run, &model)?);
         }
         let output = (config.output().name().to_owned(), config.output().column().to_owned());
         Ok(Self {

@@ -6,7 +6,7 @@ use fidelio_backend::{Backend, BackendInfo, DeviceId};
 use fidelio_config::{Settings, Surroundings};
 use fidelio_weights::SourceOptions;
 
-use crate::Error;
+use crate::{Error, hashes::Hashes};
 
 /// Features that bring an engine, and what each is for.
 const ENGINES: [(&str, &str); 4] = [
@@ -87,6 +87,11 @@ impl Machine {
             offline: settings.offline.value,
             ..from_env
         }
+    }
+
+    /// The hashes of files, as far as they are known.
+    pub(crate) fn hashes(&self) -> Hashes {
+        Hashes::new(self.settings.cache_dir.value.join("hashes"))
     }
 
     /// Every engine of this build.

@@ -196,3 +196,30 @@ fn vocabulary(tokenizer: Tokenizer, specials: &Specials) -> Result<Vocabulary, E
         .with_pad_and_unk(id(specials.pad.as_ref()), id(specials.unk.as_ref()));
     Ok(vocabulary)
 }
+
+#[cfg(test)]
+mod tests {
+    use fidelio_config::Override;
+
+    use super::*;
+    use crate::RunFile;
+
+    const RUN: &str = "model_type: llm\nbase_model: x\nquantization: {bits: 4}\n\
+        input_features: [{name: text, type: text}]\ntrainer: {type: none}\n";
+
+    /// Elsewhere the key is read for one kind of output and ignored for another.
+    #[test]
+    fn weights_are_rounded_whatever_is_answered() {
+        let nf4 = Some(Quantization::Nf4 { double_quant: true });
+        for output in
+            ["{name: a, type: text}", "{name: a, type: category, preprocessing: {vocab: [b, c]}}"]
+        {
+            let text = format!("{RUN}output_features: [{output}]\n");
+            let run = RunFile::parse("run.yaml", &text, &[]).unwrap();
+            assert_eq!(Opening::of(run.config()).quantization, nf4, "{output}");
+            let tuned = ["trainer={type: finetune}", "adapter={type: lora}"].map(Override::new);
+            let run = RunFile::parse("run.yaml", &text, &tuned).unwrap();
+            assert_eq!(Opening::of(run.config()).quantization, nf4, "{output}");
+        }
+    }
+}

@@ -15,6 +15,8 @@ pub struct RunFile {
     document: Document,
     /// The folder of the training run that it belongs to.
     trained: Option<PathBuf>,
+    /// Whether what that run learnt may be used on other base weights.
+    other_weights: bool,
 }
 
 impl RunFile {
@@ -24,7 +26,7 @@ impl RunFile {
     /// [`Error::RunFile`] with every problem at once.
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, Error> {
         let document = fidelio_config::load(path, overrides).map_err(Error::RunFile)?;
-        Ok(Self { document, trained: None })
+        Ok(Self { document, trained: None, other_weights: false })
     }
 
     /// Checks a run file's text; `name` stands in messages.
@@ -33,7 +35,7 @@ impl RunFile {
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Self, Error> {
         let document = fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?;
-        Ok(Self { document, trained: None })
+        Ok(Self { document, trained: None, other_weights: false })
     }
 
     /// The run file of a training run's folder; the model is used as that run left it.
@@ -46,6 +48,17 @@ impl RunFile {
             return Err(Error::NoRun { path: folder.to_owned() });
         }
         Ok(Self { trained: Some(folder.to_owned()), ..Self::load(&path, overrides)? })
+    }
+
+    /// Whether what a training run learnt may be used on other base weights than it learnt on, which
+    /// is an error otherwise.
+    #[must_use]
+    pub fn allow_other_weights(self, allowed: bool) -> Self {
+        Self { other_weights: allowed, ..self }
+    }
+
+    pub(crate) fn allows_other_weights(&self) -> bool {
+        self.other_weights
     }
 
     /// The folder of the training run that it belongs to.

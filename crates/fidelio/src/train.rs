@@ -9,8 +9,8 @@ use fidelio_backend::{AdapterId, AdapterSpec, Part, Trains};
 use fidelio_config::Finetune;
 use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
-    Checkpoints, Ended, Evaluate, Example, MetricsFile, Observer as Watcher, Summary, TrainError,
-    TrainPlan, Trainer,
+    Checkpoints, Ended, Evaluate, Example, MetricsFile, Observer as Watcher, Summary, TensorBoard,
+    TrainError, TrainPlan, Trainer,
 };
 use fidelio_weights::{
     ExportOptions, FloatType, Overlay, TensorBuffer, export_folder_of, peft, unwatched,
@@ -19,7 +19,12 @@ use serde::Serialize;
 
 use crate::{
     DataArgs, Error, Event, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
-    job::Tried, learning, plan::Plan, validation::ValidationRows,
+    hashes::{FileHash, Hashes},
+    job::Tried,
+    learning,
+    plan::Plan,
+    provenance::{PROVENANCE, Provenance},
+    validation::ValidationRows,
 };
 
 /// What a training run tells while it learns.
@@ -29,6 +34,10 @@ pub use fidelio_trainer::Event as TrainingEvent;
 pub(crate) const DESCRIPTION: &str = "description.json";
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
+/// Everything that a training run decided before its first update.
+const PLAN: &str = "plan.json";
+/// Where event files for TensorBoard stand in a run's folder.
+const LOGS: &str = "logs";
 
 /// A training run that is ready: rows rendered, nothing learnt yet.
 pub struct Training {
@@ -37,6 +46,9 @@ pub struct Training {
     pub(crate) rows: Vec<Example>,
     validation: ValidationRows,
     ledger: Ledger,
+    /// Where `rows` and `validation` come from.
+    data: Vec<FileHash>,
+    hashes: Hashes,
 }
 
 /// Everything that a training run decides before its first update.
@@ -97,6 +109,8 @@ impl Training {
         };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
         let (rows, ledger) = job.examples(observer)?;
+        let hashes = machine.hashes();
+        let data = hashes.of(&data.learnt_from())?;
         let learnt: BTreeSet<&[u32]> = rows.iter().map(|row| row.ids.as_slice()).collect();
         let held_out = &validation.examples;
         let leaked = held_out.iter().filter(|row| learnt.contains(row.ids.as_slice())).count();
@@ -106,7 +120,7 @@ impl Training {
                 held_out.len()
             )));
         }
-        Ok(Self { run: run.clone(), job, rows, validation, ledger })
+        Ok(Self { run: run.clone(), job, rows, validation, ledger, data, hashes })
     }
 
     /// What became of the training rows' tokens.
@@ -146,7 +160,8 @@ impl Training {
     /// one begins anew.
     ///
     /// # Errors
-    /// When the engine or the trainer fails, or a file cannot be written.
+    /// When the engine or the trainer fails, or a file cannot be written; [`Error::OtherThanBegun`]
+    /// where a run would go on with something else than it began with.
     pub fn run(
         &mut self,
         results: &Results,
@@ -155,17 +170,26 @@ impl Training {
     ) -> Result<Summary, Error> {
         let folder = results.folder();
         let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?.clone();
+        let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
+        let resume = resume && !checkpoints.is_empty().map_err(TrainError::from)?;
+        let provenance = self.provenance()?;
+        if resume {
+            provenance.check_begun(folder, &Provenance::read(folder)?)?;
+        }
         let (mut session, spec) = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
         let (adapter, context) = (self.job.adapter, self.job.plan.context);
-        let checkpoints = Checkpoints::new(folder.join("checkpoints"), KEPT);
         if !resume && results.overwrites() {
             remove(&folder.join("checkpoints"))?;
+            remove(&folder.join(LOGS))?;
             remove(&folder.join(DESCRIPTION))?;
         }
-        let resume = resume && !checkpoints.is_empty().map_err(TrainError::from)?;
+        let planned = serde_json::to_value(self.told(&how, adapter));
+        let planned = planned
+            .map_err(|error| Error::Write { path: folder.join(PLAN), source: error.into() })?;
         let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
-        let mut watchers: [&mut dyn Watcher; 2] = [watcher, &mut metrics];
+        let mut board = TensorBoard::new(&folder.join(LOGS));
+        let mut watchers: [&mut dyn Watcher; 3] = [watcher, &mut metrics, &mut board];
         let mut validation = self.validation.evaluator(&how, adapter, context)?;
         let evaluator = validation.as_mut().map(|it| it as &mut dyn Evaluate);
         let trainer = if resume {
@@ -178,6 +202,8 @@ impl Training {
         };
         // Only now, so that a run that could not begin leaves nothing behind.
         results.write_run_file(&self.run)?;
+        results.write_json(PROVENANCE, &provenance)?;
+        results.write_json(PLAN, &planned)?;
         let summary = trainer.run()?;
         let mut learnt = TensorBuffer::new();
         if let Some(learner) = session.learning() {
@@ -191,6 +217,12 @@ impl Training {
         }
         self.job.session = Some(session);
         Ok(summary)
+    }
+
+    fn provenance(&self) -> Result<Provenance, Error> {
+        let Job { model, plan, .. } = &self.job;
+        let adapter = learning::trained(self.run.config());
+        Provenance::of(&self.hashes, model, plan, self.data.clone(), adapter.as_deref())
     }
 
     pub(crate) fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
@@ -311,5 +343,44 @@ impl Job {
         let label = labels.number_of(row)?.map(|label| labels.labels()[label].as_str());
         let label = label.expect("rows without an answer were treated before the run");
         Ok(self.renderer.render_labeled(&cells, label)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn plan() -> Value {
+        json!({
+            "model": { "tokenizer_sha256": "aa", "chat_template_sha256": "bb" },
+            "prompt": { "fingerprint":
+                { "source": "cc", "chat_template": "bb", "bos": 1, "stops": [2, 7] } },
+        })
+    }
+
+    /// A model that is asked otherwise than it was taught answers worse, without a word.
+    #[test]
+    fn what_is_asked_otherwise_than_it_was_taught_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let described = json!({ "plan": plan() }).to_string();
+        std::fs::write(folder.path().join(DESCRIPTION), described).unwrap();
+        check_same(folder.path(), &plan()).unwrap();
+        for (place, other, expected) in [
+            ("/model/tokenizer_sha256", json!("xx"), "tokenizer"),
+            ("/model/chat_template_sha256", Value::Null, "chat template"),
+            ("/prompt/fingerprint/source", json!("xx"), "prompt template"),
+            ("/prompt/fingerprint/chat_template", Value::Null, "use of the chat template"),
+            ("/prompt/fingerprint/bos", Value::Null, "BOS token"),
+            ("/prompt/fingerprint/stops", json!([2]), "set of stop tokens"),
+        ] {
+            let mut now = plan();
+            *now.pointer_mut(place).unwrap() = other;
+            match check_same(folder.path(), &now) {
+                Err(Error::OtherThanTrained { what, .. }) => assert_eq!(what, expected),
+                other => panic!("{place}: {other:?}"),
+            }
+        }
     }
 }

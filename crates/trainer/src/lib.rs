@@ -43,6 +43,7 @@ mod plateau;
 mod schedule;
 mod soup;
 mod state;
+mod tensorboard;
 mod trainer;
 mod workload;
 
@@ -62,5 +63,6 @@ pub use plan::{Goal, Soup, SoupKind, TrainPlan};
 pub use plateau::{Plateau, PlateauState, Watch};
 pub use schedule::{Decay, Schedule, warmup_updates};
 pub use state::{Candidate, Totals, TrainState};
+pub use tensorboard::TensorBoard;
 pub use trainer::Trainer;
 pub use workload::Workload;

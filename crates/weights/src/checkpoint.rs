@@ -26,6 +26,8 @@ pub struct Checkpoint {
     config: Value,
     generation_config: Option<Value>,
     tensors: Tensors,
+    /// The files that hold them.
+    files: Vec<PathBuf>,
     templates: Vec<ChatTemplateSource>,
     /// A GGUF file's own description of its tokenizer.
     metadata: Option<Metadata>,
@@ -82,10 +84,10 @@ impl Checkpoint {
 
     fn open_folder(path: &Path) -> Result<Self, WeightsError> {
         let files = folder::find_weights(path)?;
-        let tensors = match &files {
-            WeightFiles::Gguf(file) => return Self::open_gguf(file),
-            WeightFiles::Safetensors(file) => safetensors::open(file)?,
-            WeightFiles::Sharded(index) => folder::open_shards(index)?,
+        let (tensors, files) = match files {
+            WeightFiles::Gguf(file) => return Self::open_gguf(&file),
+            WeightFiles::Safetensors(file) => (safetensors::open(&file)?, vec![file]),
+            WeightFiles::Sharded(index) => folder::open_shards(&index)?,
         };
         let Some(config) = json::read_optional(&path.join("config.json"))? else {
             return Err(WeightsError::NoCheckpoint {
@@ -100,6 +102,7 @@ impl Checkpoint {
             config,
             generation_config: json::read_optional(&path.join("generation_config.json"))?,
             tensors,
+            files,
             templates: chat_template::from_folder(path)?,
             metadata: None,
         })
@@ -116,6 +119,7 @@ impl Checkpoint {
             config,
             generation_config: None,
             tensors,
+            files: vec![path.to_owned()],
             templates,
             metadata: Some(metadata),
         })
@@ -149,6 +153,11 @@ impl Checkpoint {
     /// The tensors, under Hugging Face's names and in its row order.
     pub fn weights(&self) -> &Tensors {
         &self.tensors
+    }
+
+    /// The files that hold the tensors, by name.
+    pub fn weight_files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Builds the tokenizer.

@@ -75,8 +75,9 @@ pub(crate) fn file_names(folder: &Path) -> Result<Vec<String>, WeightsError> {
     Ok(names)
 }
 
-/// Opens every shard that an index names, and checks the index against what they hold.
-pub(crate) fn open_shards(index: &Path) -> Result<Tensors, WeightsError> {
+/// Opens every shard that an index names, and checks the index against what they hold. Gives the
+/// shards' files too, by name.
+pub(crate) fn open_shards(index: &Path) -> Result<(Tensors, Vec<PathBuf>), WeightsError> {
     let folder = index.parent().unwrap_or(Path::new("."));
     let places = weight_map(index)?;
     let mut files: Vec<&String> = places.values().collect();
@@ -85,7 +86,7 @@ pub(crate) fn open_shards(index: &Path) -> Result<Tensors, WeightsError> {
 
     let mut all: Vec<Stored> = Vec::new();
     let mut holder: HashMap<String, &str> = HashMap::new();
-    for file in files {
+    for &file in &files {
         if !is_plain_file_name(file) {
             return Err(WeightsError::ShardName { shard: file.clone() });
         }
@@ -104,7 +105,8 @@ pub(crate) fn open_shards(index: &Path) -> Result<Tensors, WeightsError> {
             });
         }
     }
-    Tensors::new(all).map_err(|fault| malformed(index, fault))
+    let tensors = Tensors::new(all).map_err(|fault| malformed(index, fault))?;
+    Ok((tensors, files.into_iter().map(|file| folder.join(file)).collect()))
 }
 
 fn weight_map(index: &Path) -> Result<HashMap<String, String>, WeightsError> {

@@ -31,8 +31,8 @@ impl Merged {
     /// Lays an adapter over a checkpoint.
     ///
     /// # Errors
-    /// [`WeightsError::Unmergeable`] where a tensor of the adapter stands beside no weight, or the
-    /// adapter is none that can be merged.
+    /// [`WeightsError::Unmergeable`] where a tensor of the adapter stands beside no weight, where a
+    /// layer has only some of its tensors, or the adapter is none that can be merged.
     pub fn new(checkpoint: &Checkpoint, adapter: PeftAdapter) -> Result<Self, WeightsError> {
         let unmergeable = |problem: String| WeightsError::Unmergeable { problem };
         let AdapterSpec::Lora(spec) = adapter.spec else {
@@ -41,10 +41,20 @@ impl Merged {
         let ranks = LoraRanks::new(&spec).map_err(|error| unmergeable(error.to_string()))?;
         let base = checkpoint.weights().clone();
         let names: BTreeSet<&str> = base.iter().map(|(name, ..)| name).collect();
+        let parts: &[&str] = if spec.use_dora { &[A, B, MAGNITUDE] } else { &[A, B] };
         for (name, ..) in adapter.weights.iter() {
             let module = [A, B, MAGNITUDE].iter().find_map(|ending| name.strip_suffix(ending));
             let stands_beside = match module {
-                Some(module) => names.contains(format!("{module}{WEIGHT}").as_str()),
+                Some(module) => {
+                    let lacks =
+                        |part: &&&str| adapter.weights.find(&format!("{module}{part}")).is_none();
+                    if let Some(part) = parts.iter().find(lacks) {
+                        return Err(unmergeable(format!(
+                            "the adapter has `{name}` and no `{module}{part}`"
+                        )));
+                    }
+                    names.contains(format!("{module}{WEIGHT}").as_str())
+                }
                 None => name.ends_with(BIAS) && names.contains(name),
             };
             if !stands_beside {

@@ -37,6 +37,11 @@ pub struct PeftAdapter {
     pub weights: Tensors,
 }
 
+/// The file of an adapter's folder that holds its tensors.
+pub fn weights_file(folder: &Path) -> PathBuf {
+    folder.join(MODEL)
+}
+
 /// Opens an adapter's folder.
 ///
 /// # Errors

@@ -39,6 +39,23 @@ pub(crate) struct RunFlags {
     /// The folder of a training run: its run file, prompt and adapter.
     #[arg(short, long, value_name = "DIR", conflicts_with_all = ["config", "config_str"])]
     model_path: Option<PathBuf>,
+    #[command(flatten)]
+    base: BaseFlags,
+}
+
+/// What a training run's folder is used on.
+#[derive(Debug, Args)]
+pub(crate) struct BaseFlags {
+    /// With `-m`: use what the run learnt on other base weights than it learnt on.
+    #[arg(long, requires = "model_path")]
+    pub(crate) allow_other_weights: bool,
+}
+
+impl BaseFlags {
+    /// The run file of a training run's folder.
+    pub(crate) fn run(&self, folder: &Path, overrides: &[Override]) -> Result<RunFile, Failure> {
+        Ok(RunFile::of_run(folder, overrides)?.allow_other_weights(self.allow_other_weights))
+    }
 }
 
 impl RunFlags {
@@ -46,7 +63,7 @@ impl RunFlags {
     pub(crate) fn load(&self) -> Result<RunFile, Failure> {
         let overrides = self.overrides()?;
         if let Some(folder) = &self.model_path {
-            return Ok(RunFile::of_run(folder, &overrides)?);
+            return self.base.run(folder, &overrides);
         }
         match (&self.config, &self.config_str) {
             (Some(path), _) => Ok(RunFile::load(path, &overrides)?),
@@ -116,6 +133,8 @@ pub(crate) struct ModelFlags {
     /// What computes, for example `flex` or `cuda:1`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
+    #[command(flatten)]
+    base: BaseFlags,
 }
 
 impl ModelFlags {
@@ -134,8 +153,12 @@ impl ModelFlags {
             return Ok(Generator::open(machine, &self.model, &self.device, &progress)?);
         };
         let device = Override::new(format!("device={}", Value::from(self.device.as_str())));
-        let run = RunFile::of_run(folder, &[device])?;
-        Ok(Generator::of_run(machine, &run, &progress)?)
+        let run = self.base.run(folder, &[device])?;
+        let generator = Generator::of_run(machine, &run, &progress)?;
+        if let Some(note) = generator.note() {
+            ui.note(format!("note: {note}"));
+        }
+        Ok(generator)
     }
 }
 

@@ -7,14 +7,14 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 use fidelio::{
-    Export, ExportPlan, Machine, RunFile, Target,
+    Export, ExportPlan, Machine, Target,
     config::Override,
     eval::Drift,
     weights::{ExportOptions, FloatType, gguf::Quantization},
 };
 
 use crate::{
-    args::Global,
+    args::{BaseFlags, Global},
     failure::Failure,
     interrupt,
     ui::{
@@ -55,6 +55,8 @@ pub(crate) struct Args {
     /// What computes the comparison, for example `flex` or `cuda:1`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
+    #[command(flatten)]
+    base: BaseFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -75,7 +77,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let machine = super::machine(global)?;
     let export = args.export(&machine, ui)?;
     let plan = export.plan(target)?;
-    tell(&plan, ui);
+    tell(&plan, export.note(), ui);
     let allowed = args.max_mean_kl.unwrap_or(target.max_mean_kl());
     let drift = watched(&plan, &args.output, allowed, ui)?;
     ui.note(format!("the model is in {}", args.output.display()));
@@ -125,13 +127,13 @@ impl Args {
             return Ok(Export::of_model(machine, model, &self.device, &progress)?);
         };
         let device = serde_json::Value::from(self.device.as_str());
-        let run = RunFile::of_run(folder, &[Override::new(format!("device={device}"))])?;
+        let run = self.base.run(folder, &[Override::new(format!("device={device}"))])?;
         Ok(Export::of_run(machine, &run, &progress)?)
     }
 }
 
 /// What the tensors become, before any of them is read.
-fn tell(plan: &ExportPlan<'_>, ui: &Ui) {
+fn tell(plan: &ExportPlan<'_>, about: Option<&str>, ui: &Ui) {
     for group in plan.groups() {
         ui.note(format!(
             "{} as {}, {}: {}",
@@ -141,7 +143,7 @@ fn tell(plan: &ExportPlan<'_>, ui: &Ui) {
             group.reason
         ));
     }
-    for note in plan.notes() {
+    for note in plan.notes().iter().map(String::as_str).chain(about) {
         ui.note(format!("note: {note}"));
     }
 }

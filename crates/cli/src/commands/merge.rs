@@ -4,13 +4,13 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use fidelio::{
-    Export, RunFile, Target,
+    Export, Target,
     weights::{ExportOptions, FloatType},
 };
 
 use super::export;
 use crate::{
-    args::Global,
+    args::{BaseFlags, Global},
     failure::Failure,
     ui::{Ui, progress::Downloads},
 };
@@ -31,6 +31,8 @@ pub(crate) struct Args {
     /// [default: 0.01].
     #[arg(long, value_name = "X")]
     max_mean_kl: Option<f64>,
+    #[command(flatten)]
+    base: BaseFlags,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -45,8 +47,11 @@ enum Float {
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let machine = super::machine(global)?;
-    let run = RunFile::of_run(&args.model_path, &[])?;
+    let run = args.base.run(&args.model_path, &[])?;
     let export = Export::of_adapter(&machine, &run, &Downloads::new(ui))?;
+    if let Some(note) = export.note() {
+        ui.note(format!("note: {note}"));
+    }
     let float_type = match args.float_type {
         Float::F32 => FloatType::F32,
         Float::Bf16 => FloatType::Bf16,

@@ -2,11 +2,15 @@
 
 use std::{collections::BTreeSet, process::Command};
 
-use crate::place::Place;
+use serde_json::json;
+
+use crate::place::{Place, RUN};
 
 const TOKENIZER: &str = include_str!("../../../weights/tests/weights/fixtures/tiny_tokenizer.json");
 /// A tiny checkpoint with random weights.
 const WEIGHTS: &[u8] = include_bytes!("../../../model/tests/golden/llama/model.safetensors");
+/// Of its file, by `sha256sum`.
+const SHA256: &str = "715614cc64184b44f00304f9cb85774093f52ce0b7e37c1e7afd35352df68336";
 const CONFIG: &str = include_str!("../../../model/tests/golden/llama/config.json");
 
 #[test]
@@ -83,4 +87,51 @@ fn a_write_that_fails_leaves_nothing() {
         assert!(said.code == Some(1) && said.stderr.contains("cannot write"), "{said}");
     }
     assert_eq!(names(), before);
+}
+
+/// A training run's folder, as far as it is looked at before a model is opened, whose base weights
+/// had another hash than those of the tiny checkpoint.
+fn run_on_other_weights(place: &Place) {
+    let base = place.path(".");
+    let around = fidelio::config::Surroundings { folder: base.clone(), ..Default::default() };
+    let machine = fidelio::Machine::new(&around, &[]).unwrap();
+    let model = fidelio::Model::find(&machine, &base.to_string_lossy(), &fidelio::weights::Silent);
+    let card = model.unwrap().card();
+    let text = RUN.replace("base_model: smollm2-135m", "base_model: .");
+    let text =
+        text.replace("trainer: {type: none}", "trainer: {type: finetune}\nadapter: {type: lora}");
+    let then = json!({ "path": "elsewhere", "sha256": "0123", "files": [] });
+    let provenance = json!({
+        "fidelio_version": "0.1.0", "base_weights": then, "adapter_weights": null,
+        "tokenizer_sha256": card.tokenizer_sha256, "chat_template_sha256": null,
+        "prompt_template_sha256": "", "data": [],
+    });
+    std::fs::create_dir(place.path("run")).unwrap();
+    for (name, text) in [
+        ("run.yaml", text),
+        ("description.json", json!({ "plan": { "model": card } }).to_string()),
+        ("provenance.json", provenance.to_string()),
+    ] {
+        std::fs::write(place.path("run").join(name), text).unwrap();
+    }
+}
+
+#[test]
+fn other_weights_than_a_run_learnt_on_are_refused_unless_they_are_allowed() {
+    let place = tiny();
+    run_on_other_weights(&place);
+    for command in [["export", "-o", "a.gguf"], ["merge", "-o", "a"]] {
+        let arguments = [&command[..], &["-m", "run"]].concat();
+        let said = place.run(&arguments).expect(2);
+        for part in ["`run` learnt on other base weights", "`elsewhere` of sha256 0123", SHA256] {
+            assert!(said.stderr.contains(part), "{said}");
+        }
+        assert!(said.stderr.contains("add `--allow-other-weights`"), "{said}");
+        // The folder holds no adapter, so that is as far as it goes; but the note was said.
+        let said = place.run(&[&arguments[..], &["--allow-other-weights"]].concat());
+        assert!(said.stderr.contains("what `run` learnt on `elsewhere` of sha256 0123"), "{said}");
+        assert!(!said.stderr.contains("add `--allow-other-weights`"), "{said}");
+    }
+    let said = place.run(&["generate", "--prompt", "a", "--allow-other-weights"]).expect(2);
+    assert!(said.stderr.contains("--model-path"), "{said}");
 }

@@ -13,6 +13,7 @@ mod foreign;
 mod jobs;
 mod left;
 mod peft_trace;
+mod provenance;
 mod reports;
 mod smollm2;
 mod training;
@@ -44,6 +45,14 @@ pub(crate) fn devices() -> Vec<String> {
     devices.retain(|device| wanted.as_ref().is_none_or(|wanted| wanted == device));
     assert!(!devices.is_empty(), "this build has no engine for {wanted:?}");
     devices
+}
+
+/// A machine whose home and caches are in a folder.
+pub(crate) fn machine_at(folder: &std::path::Path) -> Machine {
+    let home = folder.to_string_lossy().into_owned();
+    let variables = [("HOME".to_owned(), home)].into();
+    let around = Surroundings { variables, folder: folder.to_owned() };
+    Machine::new(&around, &[("offline", "true".into())]).unwrap()
 }
 
 /// The default model's file, or `None` with a word about it.

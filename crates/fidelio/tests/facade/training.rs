@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use fidelio::{
-    DataArgs, Error, Export, Job, Model, Results, RunFile, Silent, SplitChoice, Target, Training,
+    DataArgs, Error, Export, Job, Model, Provenance, Results, RunFile, Silent, SplitChoice, Target,
+    Training,
     config::Override,
     model_folder,
     trainer::{self, Ended},
@@ -119,6 +120,21 @@ fn rows_are_learnt_and_the_run_folder_answers_them() {
     let run = RunFile::of_run(&folder, &other).unwrap();
     let error = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap_err();
     assert!(matches!(error, Error::OtherThanTrained { what: "prompt template", .. }), "{error}");
+
+    let stands_on = Provenance::read(&folder).unwrap();
+    let place = &case.data.training_set[0];
+    assert_eq!(stands_on.data.iter().map(|file| &file.path).collect::<Vec<_>>(), [place, place]);
+    assert_eq!(stands_on.data[0].bytes, ROWS.len() as u64);
+    assert_eq!(stands_on.base_weights.files.len(), 1);
+    let read = |name| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap()
+    };
+    let (planned, described) = (read("plan.json"), read("description.json"));
+    for key in ["plan", "training", "rows", "tokens"] {
+        assert_eq!(planned[key], described[key], "{key}");
+        assert!(!planned[key].is_null(), "{key}");
+    }
+    assert!(folder.join("logs/training").exists() && folder.join("logs/validation").exists());
 }
 
 #[test]
@@ -275,6 +291,18 @@ impl trainer::Observer for After {
     }
 }
 
+fn refuses_to_go_on_with_other_rows(case: &Case, begun: &Path) {
+    let rows = &case.data.training_set[0];
+    std::fs::write(rows, ROWS.replace("wonderful", "marvellous")).unwrap();
+    let (machine, model) = (machine(), model(&case.run));
+    let mut training =
+        Training::prepare(&machine, &case.run, model, &case.data, &mut Silent).unwrap();
+    let results = Results::create(begun, true).unwrap();
+    let error = training.run(&results, true, &mut trainer::Silent).unwrap_err();
+    assert!(matches!(error, Error::OtherThanBegun { what: "another data file", .. }), "{error}");
+    std::fs::write(rows, ROWS).unwrap();
+}
+
 #[test]
 fn a_resumed_run_ends_as_an_uninterrupted_one() {
     let noisy = [LORA[0], LORA[1], "adapter.dropout=0.1"];
@@ -283,6 +311,7 @@ fn a_resumed_run_ends_as_an_uninterrupted_one() {
     train(&case, &whole, false, &mut trainer::Silent);
     assert_eq!(train(&case, &parts, false, &mut After(3)), Ended::Stopped);
     assert!(matches!(RunFile::of_run(&parts, &[]), Err(Error::NoRun { .. })));
+    refuses_to_go_on_with_other_rows(&case, &parts);
     assert_eq!(train(&case, &parts, true, &mut trainer::Silent), Ended::Complete);
     assert_eq!(adapter(&whole), adapter(&parts), "to the bit");
 }

@@ -1,6 +1,9 @@
 //! Checkpoints that must not load, each with an error that names the tensor or key.
 
-use fidelio_backend::{Backend as _, BackendError, DeviceId, OpenSpec};
+use fidelio_backend::{
+    Backend as _, BackendError, DeviceId, OpenSpec, TensorSink as _, Weights as _,
+};
+use fidelio_weights::{TensorBuffer, peft};
 use serde_json::json;
 
 use crate::checkpoint::{Golden, engines};
@@ -81,4 +84,26 @@ fn an_absent_device_is_refused() {
     let spec = OpenSpec::new(golden.config);
     let result = backend.open(DeviceId(9), &spec, &golden.tensors);
     assert!(matches!(result, Err(BackendError::NoDevice { device: 9, .. })));
+}
+
+/// What is said about an adapter that lacks a tensor and has one that belongs nowhere: nothing of it
+/// may be left out without a word.
+#[test]
+fn an_adapter_with_other_tensors_than_its_layers_is_refused_by_name() {
+    let golden = Golden::read("llama");
+    let adapter = peft::open(&golden.folder.join("lora-plain")).unwrap();
+    let names = adapter.weights.names();
+    let lost = names.iter().find(|name| name.ends_with("lora_B.weight")).unwrap();
+    let mut given = TensorBuffer::new();
+    for name in names.iter().filter(|name| *name != lost) {
+        given.put(name, adapter.weights.get(name).unwrap()).unwrap();
+    }
+    let stranger = "model.layers.7.self_attn.q_proj.lora_A.weight";
+    given.put(stranger, adapter.weights.get(lost).unwrap()).unwrap();
+    let mut session = golden.open(&fidelio_model::backends().remove(0));
+    let complaint = session.add_adapter(&adapter.spec, Some(&given)).unwrap_err().to_string();
+    assert!(complaint.contains(&format!("`{lost}`")) && complaint.contains("is missing"));
+    assert!(complaint.contains(&format!("`{stranger}` is not a tensor of this adapter")));
+    // It changes nothing: the whole adapter is taken afterwards.
+    session.add_adapter(&adapter.spec, Some(&adapter.weights)).unwrap();
 }

@@ -1,7 +1,7 @@
 //! What an update is, however its rows are spread.
 
 use fidelio_backend::{BigramSession, Clip, OptimizerSpec, Session, Trains};
-use fidelio_trainer::{Evaluate, Example, HeldOut, TrainPlan, Trainer};
+use fidelio_trainer::{Evaluate, Example, HeldOut, TrainPlan, Trainer, Workload};
 
 use crate::{Log, example, held_out, parameters, plan, rows, session};
 
@@ -143,4 +143,31 @@ fn the_rate_follows_the_schedule() {
     let (log, _) = train(&plan(), &rows());
     let rates: Vec<f64> = log.steps().iter().map(|step| step.learning_rate).collect();
     assert_eq!(rates[..4], [0.0, 1.0, 2.0, 1.75]);
+}
+
+#[test]
+fn a_seed_decides_a_run_to_the_bit_and_another_seed_is_another_run() {
+    let of = |seed| {
+        let (log, session) = train(&TrainPlan { seed, ..plan() }, &rows());
+        (parameters(&session), log.steps())
+    };
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(7).0, of(8).0);
+}
+
+/// A long row at the end of the data is no surprise: the workload that is measured before the first
+/// update holds it.
+#[test]
+fn the_largest_batch_is_known_before_the_first_update_wherever_it_comes() {
+    let mut rows = rows();
+    rows.push(example(&[1, 2, 3, 4, 5, 6, 7, 8], 1));
+    for (batch_size, shuffle) in [(2, false), (1, true)] {
+        let plan = TrainPlan { shuffle, batch_size, updates: 30, ..plan() };
+        let plan = TrainPlan { gradient_accumulation_steps: 1, ..plan };
+        let known = Workload::of(&plan, &rows).largest.forest.tokens.len() as u64;
+        let (log, _) = train(&plan, &rows);
+        let computed: Vec<u64> = log.steps().iter().map(|step| step.tokens_computed).collect();
+        assert_eq!(computed.iter().max(), Some(&known), "rows at once: {batch_size}");
+        assert!(computed[0] < known, "it does not come first");
+    }
 }

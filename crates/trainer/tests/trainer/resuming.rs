@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use fidelio_trainer::{
-    CheckpointError, Ended, Event, Flaw, MetricsFile, Soup, SoupKind, Summary, TrainError,
-    TrainPlan, TrainState, Trainer,
+    CheckpointError, Ended, Event, Flaw, MetricsFile, Soup, SoupKind, Summary, TensorBoard,
+    TrainError, TrainPlan, TrainState, Trainer,
 };
 
 use crate::{Log, checkpoints, held_out, plan, rows, session};
@@ -14,9 +14,10 @@ fn begin(plan: &TrainPlan, folder: &Path, log: &mut Log) -> Result<Summary, Trai
     let (mut evaluator, mut session, rows) = (held_out(), session(), rows());
     let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
     let kept = Some(checkpoints(folder));
-    let mut both: [&mut dyn fidelio_trainer::Observer; 2] = [log, &mut metrics];
+    let mut board = TensorBoard::new(&folder.join("logs"));
+    let mut all: [&mut dyn fidelio_trainer::Observer; 3] = [log, &mut metrics, &mut board];
     let evaluator = Some(&mut evaluator as &mut dyn fidelio_trainer::Evaluate);
-    Trainer::new(plan.clone(), &mut session, &rows, evaluator, kept, &mut both)?.run()
+    Trainer::new(plan.clone(), &mut session, &rows, evaluator, kept, &mut all)?.run()
 }
 
 /// Goes on, in another process as it were.
@@ -24,9 +25,10 @@ fn resume(plan: &TrainPlan, folder: &Path, log: &mut Log) -> Result<Summary, Tra
     let (mut evaluator, mut session, rows) = (held_out(), session(), rows());
     let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
     let kept = checkpoints(folder);
-    let mut both: [&mut dyn fidelio_trainer::Observer; 2] = [log, &mut metrics];
+    let mut board = TensorBoard::new(&folder.join("logs"));
+    let mut all: [&mut dyn fidelio_trainer::Observer; 3] = [log, &mut metrics, &mut board];
     let evaluator = Some(&mut evaluator as &mut dyn fidelio_trainer::Evaluate);
-    Trainer::resume(plan.clone(), &mut session, &rows, evaluator, kept, &mut both)?.run()
+    Trainer::resume(plan.clone(), &mut session, &rows, evaluator, kept, &mut all)?.run()
 }
 
 /// What a run left, but for the time it took.
@@ -69,6 +71,24 @@ fn stopped_anywhere_and_resumed_it_ends_the_same() {
         assert_eq!(resumed.best, summary.best);
         assert_eq!(left(parts.path(), 10), expected, "stopped at {stop}");
     }
+}
+
+/// With `FIDELIO_TENSORBOARD_PYTHON`, a Python that has TensorBoard, its own reader compares the event
+/// files with the lines of the metrics file.
+#[test]
+fn event_files_say_what_the_lines_say_and_a_resumed_run_writes_new_ones() {
+    let (parts, plan) = (folder(), TrainPlan { checkpoint_every: 3, ..plan() });
+    begin(&plan, parts.path(), &mut Log::default()).unwrap();
+    fs::remove_dir_all(parts.path().join("checkpoints/update-00000010")).unwrap();
+    resume(&plan, parts.path(), &mut Log::default()).unwrap();
+    let files = |stream| fs::read_dir(parts.path().join("logs").join(stream)).unwrap().count();
+    assert_eq!((files("training"), files("validation")), (2, 2));
+    let Some(python) = std::env::var_os("FIDELIO_TENSORBOARD_PYTHON") else { return };
+    let reader = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tensorboard/read_events.py");
+    let read = std::process::Command::new(python).arg(reader).arg(parts.path()).output().unwrap();
+    let told = String::from_utf8_lossy(&read.stdout);
+    let problem = String::from_utf8_lossy(&read.stderr);
+    assert_eq!(told, "40 values of updates and 10 of evaluations agree\n", "{problem}");
 }
 
 #[test]

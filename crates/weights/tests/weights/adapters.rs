@@ -11,7 +11,7 @@ use fidelio_backend::{
     AdapterSpec, Encoding, LoraBias, LoraInit, LoraSpec, TargetModules, TensorSink, TensorView,
     Weights,
 };
-use fidelio_weights::{TensorBuffer, WeightsError, peft, safetensors};
+use fidelio_weights::{Checkpoint, Merged, TensorBuffer, WeightsError, peft, safetensors};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -282,4 +282,30 @@ fn what_is_no_tensor_is_not_written() {
         assert!(matches!(error, WeightsError::Unwritable { .. }), "{error}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// A factor without its other half would be left out, and the rest merged as if it were all.
+#[test]
+fn half_of_a_layers_adapter_is_not_merged() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden/llama");
+    let checkpoint = Checkpoint::open(&golden).unwrap();
+    for (name, endings) in [
+        ("lora-plain", &["lora_A.weight", "lora_B.weight"][..]),
+        ("lora-dora", &["lora_A.weight", "lora_B.weight", "lora_magnitude_vector"]),
+    ] {
+        let whole = peft::open(&golden.join(name)).unwrap();
+        Merged::new(&checkpoint, whole.clone()).unwrap();
+        for ending in endings {
+            let names = whole.weights.names();
+            let lost = names.iter().find(|name| name.ends_with(ending)).unwrap();
+            let mut rest = TensorBuffer::new();
+            for name in names.iter().filter(|name| *name != lost) {
+                rest.put(name, whole.weights.get(name).unwrap()).unwrap();
+            }
+            let folder = tempfile::tempdir().unwrap();
+            peft::save(folder.path(), lora(&whole), None, &rest).unwrap();
+            let error = Merged::new(&checkpoint, peft::open(folder.path()).unwrap()).unwrap_err();
+            assert!(error.to_string().contains(&format!("no `{lost}`")), "{error}");
+        }
+    }
 }
