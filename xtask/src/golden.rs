@@ -244,7 +244,7 @@ mod tests {
     fn rounding_is_no_change_and_anything_else_is() {
         let old = json!({"ids": [7, 8], "logits": [12.5, 1e-9], "loss": 2.0});
         for new in [
-            json!({"ids": [7, 8], "logits": [12.500001, -1e-9], "loss": 2.00001}),
+            json!({"ids": [7, 8], "logits": [12.500_001, -1e-9], "loss": 2.000_01}),
             json!({"ids": [7, 8], "logits": [12.5, 1e-9], "loss": 2.0}),
         ] {
             assert!(same_json(&old, &new), "{new}");
@@ -270,7 +270,7 @@ mod tests {
             bytes.chain(values).collect::<Vec<u8>>()
         };
         let same = |new: &[u8]| same(Path::new("x.safetensors"), &file([1.0, 2.0], "a"), new);
-        assert!(same(&file([1.000001, 2.0], "a")));
+        assert!(same(&file([1.000_001, 2.0], "a")));
         assert!(!same(&file([1.001, 2.0], "a")));
         assert!(!same(&file([1.0, 2.0], "b")));
         assert!(!same(b"no tensors"));

@@ -2,7 +2,11 @@
 //!
 //! `FIDELIO_FOREIGN_PYTHON` is an interpreter that has them; `cargo xtask check --full` makes it.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use fidelio::{
     Generator, Model, Opening, Results, RunFile, Silent, Target, Training,
@@ -33,7 +37,7 @@ struct Asked<'a> {
 
 #[derive(Serialize)]
 struct Adapted {
-    folder: std::path::PathBuf,
+    folder: PathBuf,
     logits: Vec<Vec<f32>>,
 }
 
@@ -114,7 +118,7 @@ fn what_is_written_loads_elsewhere() {
             base: Path::new(&base),
             adapters,
             merged,
-            gguf: gguf.iter().map(|path| path.as_path()).collect(),
+            gguf: gguf.iter().map(PathBuf::as_path).collect(),
             ids: &ids,
             greedy: &greedy,
         },

@@ -9,7 +9,7 @@ use fidelio_backend::{
 use fidelio_model::BurnBackend;
 
 use crate::{
-    checkpoint::Golden,
+    checkpoint::{Golden, engines},
     learning::{Row, check_adapter, json, spec},
 };
 
