@@ -60,6 +60,8 @@ fn lora_spec(new: &NewLora, seed: u64) -> LoraSpec {
         init_lora_weights: match new.init_lora_weights {
             config::LoraInit::Gaussian => LoraInit::Gaussian,
             config::LoraInit::Orthogonal => LoraInit::Orthogonal,
+            config::LoraInit::Pissa => LoraInit::Pissa,
+            config::LoraInit::Olora => LoraInit::Olora,
             _ => LoraInit::Default,
         },
         rank_pattern: new.rank_pattern.clone().into_iter().collect(),

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fidelio_backend::{AdapterId, AdapterSpec, Part, Trains};
+use fidelio_backend::{AdapterId, AdapterSpec, LearnSpec, LoraInit, Part, Session, Trains};
 use fidelio_config::Finetune;
 use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
@@ -178,6 +178,7 @@ impl Training {
         }
         let (mut session, spec) = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
+        let start = start_of(spec.as_ref(), session.as_mut(), &plan.learn)?;
         let (adapter, context) = (self.job.adapter, self.job.plan.context);
         if !resume && results.overwrites() {
             remove(&folder.join("checkpoints"))?;
@@ -209,7 +210,7 @@ impl Training {
         if let Some(learner) = session.learning() {
             learner.save(Part::Parameters, &mut learnt)?;
         }
-        self.save(folder, spec, learnt)?;
+        self.save(folder, spec, learnt, start.as_ref())?;
         if summary.ended != Ended::Stopped {
             let told = self.told(&how, self.job.adapter);
             let description = Description { told, summary: &summary };
@@ -240,6 +241,7 @@ impl Training {
         folder: &Path,
         begun: Option<AdapterSpec>,
         learnt: TensorBuffer,
+        start: Option<&TensorBuffer>,
     ) -> Result<(), Error> {
         let config = self.run.config();
         let into = model_folder(folder);
@@ -249,6 +251,10 @@ impl Training {
             (None, None) => return self.save_model(&into, learnt),
         };
         if let AdapterSpec::Lora(lora) = spec {
+            let (lora, learnt) = match start {
+                Some(start) => peft::without_start(&lora, &learnt, start)?,
+                None => (lora, learnt),
+            };
             peft::save(&into, &lora, Some(&config.base_model), &learnt)?;
         }
         Ok(())
@@ -383,4 +389,20 @@ mod tests {
             }
         }
     }
+}
+
+/// The factors of an adapter that begins with a part of the model's weights: what is added over the
+/// weights themselves lacks them.
+fn start_of(
+    spec: Option<&AdapterSpec>,
+    session: &mut dyn Session,
+    learn: &LearnSpec,
+) -> Result<Option<TensorBuffer>, Error> {
+    let Some(AdapterSpec::Lora(lora)) = spec else { return Ok(None) };
+    if !matches!(lora.init_lora_weights, LoraInit::Pissa | LoraInit::Olora) {
+        return Ok(None);
+    }
+    let mut start = TensorBuffer::new();
+    session.learn(learn)?.save(Part::Parameters, &mut start)?;
+    Ok(Some(start))
 }

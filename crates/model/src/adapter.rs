@@ -3,6 +3,7 @@
 //! arxiv.org/abs/2402.09353 (DoRA).
 
 mod init;
+mod principal;
 mod targets;
 
 use std::collections::BTreeMap;
@@ -38,6 +39,9 @@ struct LowRank {
     b: Tensor<2>,
     scale: f32,
     dropout: f64,
+    /// The factors that it began with, where they were taken from the weight: their product is no
+    /// part of what it adds.
+    start: Option<[Tensor<2>; 2]>,
     dora: Option<Dora>,
 }
 
@@ -85,8 +89,10 @@ impl Adapter {
                         given.matrix(&module.name, A, [target.r, module.input]),
                         given.matrix(&module.name, B, [module.output, target.r]),
                     ),
-                    None => init::factors(spec, target.r, module, device),
+                    None => init::factors(spec, target, module, || weight(&module.name), device),
                 };
+                let taken = tensors.is_none() && init::is_from_weight(spec.init_lora_weights);
+                let start = taken.then(|| [a.clone(), b.clone()]);
                 let scale = target.scale as f32;
                 let dora = spec.use_dora.then(|| {
                     let own = weight(&module.name);
@@ -98,7 +104,7 @@ impl Adapter {
                     };
                     Dora { magnitude, squares, length }
                 });
-                LowRank { a, b, scale, dropout: spec.lora_dropout, dora }
+                LowRank { a, b, scale, dropout: spec.lora_dropout, start, dora }
             });
             let bias = learns_bias.then(|| match &mut tensors {
                 Some(given) => given.vector(&module.name, BIAS, module.output),
@@ -176,6 +182,7 @@ impl Adapter {
                 b: matrix(B, &old.b),
                 scale: old.scale,
                 dropout: old.dropout,
+                start: old.start.clone(),
                 dora: old.dora.as_ref().map(|dora| Dora {
                     magnitude: vector(MAGNITUDE, &dora.magnitude),
                     squares: dora.squares.clone(),
@@ -231,7 +238,16 @@ impl LowRank {
             None => x.clone(),
         };
         let added = |x| low_rank(x, self.a.clone(), self.b.clone(), self.scale);
-        let Some(dora) = &self.dora else { return weight.linear(x) + added(dropped) };
+        let Some(dora) = &self.dora else {
+            // What was taken from the weight is not dropped: in PEFT it is the weight that lacks it.
+            let own = match &self.start {
+                Some([a, b]) => {
+                    weight.linear(x.clone()) - low_rank(x, a.clone(), b.clone(), self.scale)
+                }
+                None => weight.linear(x),
+            };
+            return own + added(dropped);
+        };
         // As in PEFT, the length of the adapted weight is a constant of the gradient, and the part
         // of the layer's own product beyond 1 sees what was dropped too.
         let share: Tensor<2> = (dora.magnitude.clone() / dora.length.clone()).unsqueeze(); // [1, out]

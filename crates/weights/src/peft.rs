@@ -6,6 +6,7 @@
 //! say `base_layer.bias` where the layer has an adapter.
 
 mod config;
+mod start;
 
 use std::{
     collections::BTreeSet,
@@ -13,6 +14,8 @@ use std::{
 };
 
 use fidelio_backend::{AdapterSpec, LoraSpec, TensorView, Weights};
+
+pub use start::without_start;
 
 use crate::{Tensors, WeightsError, atomic, folder, json, quantize, safetensors, tensors::Stored};
 
@@ -22,7 +25,8 @@ const PICKLE: &str = "adapter_model.bin";
 
 const PREFIX: &str = "base_model.model.";
 const A: &str = ".lora_A.weight";
-const MATRICES: [&str; 3] = [A, ".lora_B.weight", ".lora_magnitude_vector"];
+const B: &str = ".lora_B.weight";
+const MATRICES: [&str; 3] = [A, B, ".lora_magnitude_vector"];
 const BIAS: &str = ".bias";
 const BASE_BIAS: &str = ".base_layer.bias";
 

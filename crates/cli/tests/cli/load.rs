@@ -36,7 +36,7 @@ fn write_table(place: &Place, bytes: usize) -> usize {
 #[test]
 fn a_table_is_not_held_in_memory() {
     let Some(cache) = cache_with_model() else { return };
-    let size = if std::env::var_os("FIDELIO_FULL").is_some() { 5_000_000_000 } else { 400_000_000 };
+    let size = if std::env::var_os("FIDELIO_FULL").is_some() { 5_000_000_000 } else { 150_000_000 };
     let place = Place::new().with("run.yaml", RUN);
     let rows = write_table(&place, size);
     let arguments = ["predict", "-c", "run.yaml", "--dataset", "rows.csv", "--json", "--offline"];

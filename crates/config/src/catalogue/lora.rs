@@ -75,7 +75,7 @@ pub(super) const LORA: &[Key] = &[
         "init_lora_weights",
         Type::Choice(STARTS),
         Fill::Json("\"default\""),
-        "What the matrices start from; their product is 0 in each of these.",
+        "What the matrices start from; what the adapter adds is 0 in each of these.",
     )
     .only(new, NEW),
     key("rank_pattern", Type::Map(&SIZE, 1), NULL, "Other ranks, by name or regular expression of modules; the first that fits holds.")
@@ -110,8 +110,14 @@ const STARTS: &[Choice] = &[
     built("default", "The first as PyTorch's linear layers, the second 0."),
     built("gaussian", "The first normal with deviation `1 / r`, the second 0."),
     built("orthogonal", "Orthogonal factors of a product that is 0; `r` must be even."),
-    later("olora", FROM_WEIGHTS),
-    later("pissa", FROM_WEIGHTS),
+    built(
+        "olora",
+        "The first columns and rows of the weight's QR decomposition; what they add at first is taken off again.",
+    ),
+    built(
+        "pissa",
+        "The largest singular directions of the weight; what they add at first is taken off again.",
+    ),
     later("loftq", FROM_WEIGHTS),
     later("eva", FROM_DATA),
     later("corda", FROM_DATA),

@@ -22,6 +22,7 @@ impl Rules<'_> {
             }
         }
         self.orthogonal_ranks();
+        self.start_beside_dora();
     }
 
     fn adapter_has_a_use(&mut self) {
@@ -37,6 +38,24 @@ impl Rules<'_> {
             .because("it is new, and `trainer.type: none` trains nothing")
             .hint("write `trainer: finetune` to train it, or name a trained one with `pretrained_adapter_weights`");
         let problem = self.also(problem, "trainer.type", "decided here");
+        self.found.push(problem);
+    }
+
+    fn start_beside_dora(&mut self) {
+        let (start, dora) = ("adapter.init_lora_weights", "adapter.use_dora");
+        let taken = ["pissa", "olora"].map(Value::from);
+        let takes = self.view.written(start).is_some_and(|word| taken.contains(word));
+        if !takes || self.view.written(dora) != Some(&Value::Bool(true)) {
+            return;
+        }
+        let message = "DoRA cannot begin with factors of the weight".to_owned();
+        let problem = self
+            .at(Kind::Contradiction, start, message)
+            .because(
+                "it learns the length of the weight's rows, and the factors are taken from them",
+            )
+            .hint("remove one of the two keys");
+        let problem = self.also(problem, dora, "asked for here");
         self.found.push(problem);
     }
 

@@ -95,4 +95,8 @@ pub enum LoraInit {
     Gaussian,
     /// Orthogonal factors of a product that is 0.
     Orthogonal,
+    /// The largest singular directions of the weight.
+    Pissa,
+    /// The first columns and rows of the weight's QR decomposition.
+    Olora,
 }

@@ -59,13 +59,14 @@ fn what_is_written_loads_elsewhere() {
     let (machine, kept) = (machine(), tempfile::tempdir().unwrap());
     let mut adapters = BTreeMap::new();
     let mut ids = Vec::new();
-    let names = ["plain", "rslora", "dora", "patterns", "all_linear"];
+    let names = ["plain", "rslora", "dora", "patterns", "all_linear", "pissa"];
     for (name, keys) in names.into_iter().zip([
         "{type: lora, r: 4}",
         "{type: lora, r: 4, use_rslora: true}",
         "{type: lora, r: 4, use_dora: true}",
         "{type: lora, r: 4, rank_pattern: {q_proj: 2}, alpha_pattern: {v_proj: 3}}",
         "{type: lora, r: 4, target_modules: all-linear}",
+        "{type: lora, r: 4, init_lora_weights: pissa}",
     ]) {
         let adapter = format!("adapter={keys}");
         let how = [adapter.as_str(), "trainer.learning_rate=1e-2"];

@@ -278,6 +278,26 @@ fn an_adapter_learns_beside_rounded_weights_and_merges_into_the_exact_ones() {
     assert!(exact.mean_kl < rounded.mean_kl, "{exact:?} {rounded:?}");
 }
 
+/// The run's adapter stands over the weights as they are, though it began with a part of them.
+#[test]
+fn an_adapter_that_began_with_factors_of_the_weights_fits_the_weights() {
+    let test = "an_adapter_that_began_with_factors_of_the_weights_fits_the_weights";
+    for start in ["pissa", "olora"] {
+        let start = format!("adapter={{type: lora, r: 4, init_lora_weights: {start}}}");
+        let Some(case) = case(test, &[&start, "trainer.learning_rate=2e-3"]) else { return };
+        let folder = case.folder.path().join("run");
+        assert_eq!(train(&case, &folder, false, &mut trainer::Silent), Ended::Complete);
+        let config = std::fs::read(model_folder(&folder).join("adapter_config.json")).unwrap();
+        let config: serde_json::Value = serde_json::from_slice(&config).unwrap();
+        assert_eq!((&config["r"], &config["init_lora_weights"]), (&8.into(), &true.into()));
+        let run = RunFile::of_run(&folder, &[]).unwrap();
+        let data = DataArgs { split: SplitChoice::Training, ..case.data.clone() };
+        let mut job = Job::prepare_to_measure(&machine(), &run, model(&run), &data).unwrap();
+        let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
+        assert!((headline.value - 1.0).abs() < 1e-9, "{start}: accuracy {}", headline.value);
+    }
+}
+
 /// Stops after an update.
 struct After(u64);
 

@@ -2,8 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fidelio_backend::{BackendError, LoraInit, LoraSpec};
+use fidelio_ops::Weight;
 
-use super::Targets;
+use super::{Targets, principal, targets::Target};
 use crate::{loader::Module, noise::Stream};
 
 /// Refuses starts that cannot be made.
@@ -15,6 +16,26 @@ pub(super) fn check(
     let refuse = |what: String, help: &str| Err(BackendError::Adapter { what, help: help.into() });
     match spec.init_lora_weights {
         LoraInit::Default | LoraInit::Gaussian => Ok(()),
+        LoraInit::Pissa | LoraInit::Olora if spec.use_dora => refuse(
+            "`use_dora` with a start that is taken from the weight".to_owned(),
+            "choose one of the two",
+        ),
+        LoraInit::Pissa | LoraInit::Olora => {
+            let short = |module: &&Module| {
+                let target = targets.of(&module.name);
+                target.is_some_and(|target| target.r > module.input.min(module.output))
+            };
+            match modules.iter().find(short) {
+                Some(module) => refuse(
+                    format!(
+                        "`{}` [{}, {}] has no factors of rank {}",
+                        module.name, module.output, module.input, spec.r
+                    ),
+                    "make `r` smaller",
+                ),
+                None => Ok(()),
+            }
+        }
         LoraInit::Orthogonal => {
             let odd = modules.iter().filter_map(|module| targets.of(&module.name));
             match odd.map(|target| target.r).find(|r| r % 2 == 1) {
@@ -25,20 +46,24 @@ pub(super) fn check(
                 None => Ok(()),
             }
         }
-        other => refuse(
-            format!("`init_lora_weights: {other:?}` is not built"),
-            "use `default`, `gaussian` or `orthogonal`",
-        ),
     }
 }
 
-/// `a` `[r, in]` and `b` `[out, r]`, whose product is zero.
+/// Whether the factors are taken from the layer's weight: their product is not zero.
+pub(super) fn is_from_weight(init: LoraInit) -> bool {
+    matches!(init, LoraInit::Pissa | LoraInit::Olora)
+}
+
+/// `a` `[r, in]` and `b` `[out, r]`; where they are not taken from the weight, their product is
+/// zero.
 pub(super) fn factors(
     spec: &LoraSpec,
-    r: usize,
+    target: Target,
     module: &Module,
+    weight: impl Fn() -> Weight,
     device: &Device,
 ) -> (Tensor<2>, Tensor<2>) {
+    let r = target.r;
     let mut random = Stream::of(spec.seed, &module.name);
     let (input, output) = (module.input, module.output);
     let matrix = |values: Vec<f32>, shape: [usize; 2]| {
@@ -51,6 +76,8 @@ pub(super) fn factors(
             let a = (0..r * input).map(|_| random.normal() * deviation).collect();
             (matrix(a, [r, input]), zero())
         }
+        LoraInit::Pissa => principal::singular(&weight(), r, target.scale, &mut random, device),
+        LoraInit::Olora => principal::triangular(&weight(), r, device),
         LoraInit::Orthogonal => {
             let basis = orthogonal(r, &mut random); // rows
             let half = r / 2;
@@ -69,7 +96,7 @@ pub(super) fn factors(
             let (a, b) = (product(input, 1), product(output, 0));
             (matrix(a, [input, r]).transpose(), matrix(b, [output, r]))
         }
-        _ => {
+        LoraInit::Default => {
             let bound = 1.0 / (input as f32).sqrt(); // Kaiming's with slope sqrt(5)
             let a = (0..r * input).map(|_| (2.0 * random.uniform() - 1.0) * bound).collect();
             (matrix(a, [r, input]), zero())
@@ -77,13 +104,28 @@ pub(super) fn factors(
     }
 }
 
-/// An orthonormal basis of `r` rows out of random ones, by Gram and Schmidt twice.
+/// An orthonormal basis of `r` rows out of random ones.
 fn orthogonal(r: usize, random: &mut Stream) -> Vec<f32> {
-    let mut rows: Vec<Vec<f64>> = Vec::with_capacity(r);
-    while rows.len() < r {
-        let mut row: Vec<f64> = (0..r).map(|_| f64::from(random.normal())).collect();
+    let rows = std::iter::from_fn(|| Some((0..r).map(|_| f64::from(random.normal())).collect()));
+    orthonormal(rows, r, r)
+}
+
+/// An orthonormal basis of `count` rows, the first of which span what `rows` span, by Gram and
+/// Schmidt twice. Where `rows` give out, unit rows take their place.
+pub(super) fn orthonormal(
+    rows: impl IntoIterator<Item = Vec<f64>>,
+    count: usize,
+    width: usize,
+) -> Vec<f32> {
+    let unit = |i: usize| (0..width).map(|j| f64::from(u8::from(i == j))).collect();
+    let mut basis: Vec<Vec<f64>> = Vec::with_capacity(count);
+    for mut row in rows.into_iter().chain((0..width).map(unit)) {
+        if basis.len() == count {
+            break;
+        }
+        let before = row.iter().map(|x| x * x).sum::<f64>().sqrt();
         for _ in 0..2 {
-            for other in &rows {
+            for other in &basis {
                 let along: f64 = row.iter().zip(other).map(|(x, y)| x * y).sum();
                 for (x, y) in row.iter_mut().zip(other) {
                     *x -= along * y;
@@ -91,11 +133,11 @@ fn orthogonal(r: usize, random: &mut Stream) -> Vec<f32> {
             }
         }
         let length = row.iter().map(|x| x * x).sum::<f64>().sqrt();
-        if length > 1e-6 {
-            rows.push(row.iter().map(|x| x / length).collect());
+        if length > 1e-6 * before {
+            basis.push(row.iter().map(|x| x / length).collect());
         }
     }
-    rows.concat().iter().map(|&x| x as f32).collect()
+    basis.concat().iter().map(|&x| x as f32).collect()
 }
 
 #[cfg(all(test, feature = "flex"))]
@@ -108,7 +150,9 @@ mod tests {
         }))
         .expect("a spec");
         let module = Module { name: "q".into(), input: 64, output: 32, bias: false };
-        let (a, b) = factors(&spec, 4, &module, &Device::flex());
+        let target = Target { r: 4, scale: 2.0 };
+        let (a, b) =
+            factors(&spec, target, &module, || unreachable!("not asked for"), &Device::flex());
         let product = b.clone().matmul(a.clone()).abs().max().into_scalar::<f32>();
         let values = |x: Tensor<2>| x.into_data().try_into_vec::<f32>().expect("f32");
         (values(a), values(b), product)

@@ -342,3 +342,91 @@ fn what_cannot_be_learnt_from_is_refused_and_adds_nothing() {
     let frozen = LearnSpec { frozen: vec![".*".into()], ..spec(Trains::All, false) };
     assert!(session.learn(&frozen).is_err(), "nothing would learn");
 }
+
+/// Factors of the weights themselves as a start (`tests/make_principal.py`).
+#[derive(Deserialize)]
+struct Principal {
+    lr: f64,
+    ids: Vec<u32>,
+    cases: Vec<PrincipalCase>,
+}
+
+#[derive(Deserialize)]
+struct PrincipalCase {
+    spec: serde_json::Value,
+    energy: BTreeMap<String, f64>,
+    losses: Vec<f64>,
+    logits: Vec<f32>,
+}
+
+/// The squared norm of `scale · b · a`, by layer.
+fn energies(factors: &BTreeMap<String, Vec<f32>>, spec: &LoraSpec) -> BTreeMap<String, f64> {
+    let ranks = fidelio_backend::LoraRanks::new(spec).unwrap();
+    let layers = factors.keys().filter_map(|name| name.strip_suffix(".lora_A.weight"));
+    let energy = |layer: &str| {
+        let (r, scale) = (ranks.rank(layer), ranks.scale(layer));
+        let factor = |name: &str| &factors[&format!("{layer}.{name}.weight")];
+        let (a, b) = (factor("lora_A"), factor("lora_B"));
+        let inputs = a.len() / r;
+        let rows = b.chunks(r).flat_map(|b| {
+            (0..inputs).map(move |i| {
+                let sum: f64 = (0..r).map(|k| f64::from(b[k]) * f64::from(a[k * inputs + i])).sum();
+                (scale * sum).powi(2)
+            })
+        });
+        rows.sum::<f64>()
+    };
+    layers.map(|layer| (layer.to_owned(), energy(layer))).collect()
+}
+
+#[test]
+fn adapters_that_begin_with_factors_of_the_weights_learn_as_in_peft() {
+    let golden = Golden::read("llama");
+    let principal: Principal = json(&golden.folder.join("principal.json"));
+    let rows: Expected = json(&golden.folder.join("gradients.json"));
+    for backend in engines() {
+        for case in &principal.cases {
+            let at = format!("{} on {}", case.spec, backend.name());
+            let lora: LoraSpec = serde_json::from_value(case.spec.clone()).unwrap();
+            let mut session = golden.open(&backend);
+            let own = last_logits(session.as_mut(), &principal.ids, None);
+            let id = session.add_adapter(&AdapterSpec::Lora(lora.clone()), None).unwrap();
+            let begun = last_logits(session.as_mut(), &principal.ids, Some(id));
+            close(&format!("{at}, begun"), &begun, &own, 1e-4);
+            session.learn(&spec(Trains::Adapter(id), false)).unwrap();
+            let found = energies(&parameters(session.as_mut()), &lora);
+            assert_eq!(found.keys().collect::<Vec<_>>(), case.energy.keys().collect::<Vec<_>>());
+            for (layer, expected) in &case.energy {
+                let found = found[layer];
+                assert!((found / expected - 1.0).abs() < 1e-4, "{at}, {layer}: {found} {expected}");
+            }
+            let [(_, alone), ..] = layouts(&rows.rows, Some(id));
+            for (update, expected) in case.losses.iter().enumerate() {
+                let learn = session.learning().unwrap();
+                let loss: f64 =
+                    alone.iter().map(|batch| learn.accumulate(batch).unwrap().sum).sum();
+                let near = (loss - expected).abs() < 1e-4 * expected;
+                assert!(near, "{at}, update {update}: {loss}, PEFT {expected}");
+                assert!(learn.update(principal.lr, 1.0).unwrap().applied, "{at}");
+            }
+            let learnt = last_logits(session.as_mut(), &principal.ids, Some(id));
+            close(&format!("{at}, learnt"), &learnt, &case.logits, 2e-3);
+        }
+    }
+}
+
+fn last_logits(session: &mut dyn Session, ids: &[u32], adapter: Option<AdapterId>) -> Vec<f32> {
+    let step = RowStep { row: RowTo::New, tokens: ids, adapter, wanted: Wanted::Last(Shape::Full) };
+    let answer = session.extend(&[step]).unwrap().remove(0);
+    session.truncate(answer.row, 0).unwrap();
+    match answer.logits.into_iter().next() {
+        Some(Logits::Full(logits)) => logits,
+        other => panic!("full logits were asked for: {other:?}"),
+    }
+}
+
+fn close(at: &str, found: &[f32], expected: &[f32], bound: f32) {
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() < bound, "{at}, {i}: {found}, expected {expected}");
+    }
+}
