@@ -352,6 +352,22 @@ impl Job {
     }
 }
 
+/// The factors of an adapter that begins with a part of the model's weights: what is added over the
+/// weights themselves lacks them.
+fn start_of(
+    spec: Option<&AdapterSpec>,
+    session: &mut dyn Session,
+    learn: &LearnSpec,
+) -> Result<Option<TensorBuffer>, Error> {
+    let Some(AdapterSpec::Lora(lora)) = spec else { return Ok(None) };
+    if !matches!(lora.init_lora_weights, LoraInit::Pissa | LoraInit::Olora) {
+        return Ok(None);
+    }
+    let mut start = TensorBuffer::new();
+    session.learn(learn)?.save(Part::Parameters, &mut start)?;
+    Ok(Some(start))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -389,20 +405,4 @@ mod tests {
             }
         }
     }
-}
-
-/// The factors of an adapter that begins with a part of the model's weights: what is added over the
-/// weights themselves lacks them.
-fn start_of(
-    spec: Option<&AdapterSpec>,
-    session: &mut dyn Session,
-    learn: &LearnSpec,
-) -> Result<Option<TensorBuffer>, Error> {
-    let Some(AdapterSpec::Lora(lora)) = spec else { return Ok(None) };
-    if !matches!(lora.init_lora_weights, LoraInit::Pissa | LoraInit::Olora) {
-        return Ok(None);
-    }
-    let mut start = TensorBuffer::new();
-    session.learn(learn)?.save(Part::Parameters, &mut start)?;
-    Ok(Some(start))
 }

@@ -1,5 +1,5 @@
-//! Numbers rounded to the dynamic map of 8 bits, block by block (arXiv 2110.02861, section 2),
-//! to the bit as bitsandbytes rounds them on a CPU.
+//! Numbers rounded to the nearest value of bitsandbytes' dynamic map of 8 bits, block by block
+//! (arXiv 2110.02861, section 2).
 
 use rayon::prelude::*;
 

@@ -21,18 +21,14 @@ pub(super) fn check(
             "choose one of the two",
         ),
         LoraInit::Pissa | LoraInit::Olora => {
-            let short = |module: &&Module| {
-                let target = targets.of(&module.name);
-                target.is_some_and(|target| target.r > module.input.min(module.output))
+            let short = |module: &Module| {
+                let r = targets.of(&module.name)?.r;
+                let Module { name, input, output, .. } = module;
+                let short = r > *input.min(output);
+                short.then(|| format!("`{name}` [{output}, {input}] has no factors of rank {r}"))
             };
-            match modules.iter().find(short) {
-                Some(module) => refuse(
-                    format!(
-                        "`{}` [{}, {}] has no factors of rank {}",
-                        module.name, module.output, module.input, spec.r
-                    ),
-                    "make `r` smaller",
-                ),
+            match modules.iter().find_map(short) {
+                Some(what) => refuse(what, "make `r` smaller"),
                 None => Ok(()),
             }
         }
@@ -46,6 +42,10 @@ pub(super) fn check(
                 None => Ok(()),
             }
         }
+        other => refuse(
+            format!("`init_lora_weights: {other:?}` is not known to this engine"),
+            "use `default`, `gaussian`, `orthogonal`, `pissa` or `olora`",
+        ),
     }
 }
 
@@ -96,7 +96,8 @@ pub(super) fn factors(
             let (a, b) = (product(input, 1), product(output, 0));
             (matrix(a, [input, r]).transpose(), matrix(b, [output, r]))
         }
-        LoraInit::Default => {
+        // Every other start has been refused.
+        _ => {
             let bound = 1.0 / (input as f32).sqrt(); // Kaiming's with slope sqrt(5)
             let a = (0..r * input).map(|_| (2.0 * random.uniform() - 1.0) * bound).collect();
             (matrix(a, [r, input]), zero())

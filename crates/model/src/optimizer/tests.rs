@@ -276,7 +276,7 @@ fn eight_bits_go_where_bitsandbytes_goes() {
             }
             let compared: usize = case.values.iter().map(Vec::len).sum();
             // A number on the edge of two codes may fall to either side, and goes on from there.
-            assert!(apart * 33 <= compared, "{:?}: {apart} of {compared}", case.spec);
+            assert!(apart * 100 <= compared, "{:?}: {apart} of {compared}", case.spec);
         }
     }
 }
