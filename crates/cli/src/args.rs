@@ -11,8 +11,8 @@ pub(crate) use run::{
 };
 
 use crate::commands::{
-    backends, chat, check, compare, completions, datasets, doctor, evaluate, experiment, export,
-    generate, init, merge, models, plan, predict, render_config, schema, train, visualize,
+    adapters, backends, chat, check, compare, completions, datasets, doctor, evaluate, experiment,
+    export, generate, init, merge, models, plan, predict, render_config, schema, train, visualize,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -65,6 +65,8 @@ pub(crate) enum Command {
     Visualize(visualize::Args),
     /// Work a training run's adapter into its model, and measure what that changes.
     Merge(merge::Args),
+    /// Make one adapter of several.
+    Adapters(adapters::Args),
     /// Write a model for llama.cpp or transformers, and measure what that changes.
     #[command(alias = "export-model", alias = "export_model")]
     Export(export::Args),

@@ -1,5 +1,6 @@
 //! One file for each command; each has its `Args` and a `run`.
 
+pub(crate) mod adapters;
 pub(crate) mod backends;
 pub(crate) mod chat;
 pub(crate) mod check;
@@ -51,6 +52,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Compare(args) => compare::run(&args, ui),
         Command::Visualize(args) => visualize::run(&args, ui),
         Command::Merge(args) => merge::run(&args, &global, ui),
+        Command::Adapters(args) => adapters::run(&args, ui),
         Command::Export(args) => export::run(&args, &global, ui),
         Command::Models(args) => models::run(&args, &global, ui),
         Command::Datasets(args) => datasets::run(&args, ui),

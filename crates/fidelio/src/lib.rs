@@ -20,6 +20,7 @@
 //! The crates below are re-exported as modules. The facade adds no second way to do what they do;
 //! it deliberately prints nothing and knows no command line.
 
+mod adapters;
 mod audit;
 mod choose;
 mod compare;
@@ -64,6 +65,7 @@ pub use fidelio_prompting as prompting;
 pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
+pub use adapters::{AdapterMerge, MergeSource, adapter_folder};
 pub use audit::{Audit, Finding};
 pub use compare::{AnswersCompared, Difference, FigureCompared, RunComparison, Which};
 pub use cost::{Cost, Duration, Ledger, Remedy};

@@ -41,6 +41,8 @@ pub struct Staged {
     folder: tempfile::TempDir,
     path: PathBuf,
     to: PathBuf,
+    /// Whether it takes the place of what is there.
+    replaces: bool,
 }
 
 impl Staged {
@@ -49,13 +51,25 @@ impl Staged {
     /// # Errors
     /// When `to` exists, or its folder cannot be written to.
     pub fn beside(to: &Path) -> Result<Self, WeightsError> {
-        let fail = |source| WeightsError::Write { path: to.to_owned(), source };
         refuse_existing(to)?;
+        Self::near(to, false)
+    }
+
+    /// A place for what shall take the place of `to`, where something may be.
+    ///
+    /// # Errors
+    /// When its folder cannot be written to.
+    pub(crate) fn instead_of(to: &Path) -> Result<Self, WeightsError> {
+        Self::near(to, true)
+    }
+
+    fn near(to: &Path, replaces: bool) -> Result<Self, WeightsError> {
+        let fail = |source| WeightsError::Write { path: to.to_owned(), source };
         fs::create_dir_all(parent(to)).map_err(fail)?;
         let folder =
             tempfile::Builder::new().prefix(".writing-").tempdir_in(parent(to)).map_err(fail)?;
         let name = to.file_name().ok_or_else(|| fail(std::io::ErrorKind::InvalidInput.into()))?;
-        Ok(Self { path: folder.path().join(name), folder, to: to.to_owned() })
+        Ok(Self { path: folder.path().join(name), folder, to: to.to_owned(), replaces })
     }
 
     /// Where it is made; nothing is there yet. Its name is that of the final place.
@@ -69,8 +83,18 @@ impl Staged {
     /// When something has come to stand there, or it cannot be moved.
     pub fn keep(self) -> Result<(), WeightsError> {
         let fail = |source| WeightsError::Write { path: self.to.clone(), source };
-        refuse_existing(&self.to)?;
-        fs::rename(&self.path, &self.to).map_err(fail)?;
+        // What was there goes away with the temporary folder.
+        let old = self.folder.path().join(".replaced");
+        let replaced = self.replaces && self.to.exists();
+        if replaced {
+            fs::rename(&self.to, &old).map_err(fail)?;
+        }
+        let moved =
+            refuse_existing(&self.to).and_then(|()| fs::rename(&self.path, &self.to).map_err(fail));
+        if moved.is_err() && replaced {
+            fs::rename(&old, &self.to).map_err(fail)?;
+        }
+        moved?;
         self.folder.close().map_err(fail)?;
         sync_folder(parent(&self.to)).map_err(fail)
     }

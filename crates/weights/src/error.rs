@@ -93,6 +93,22 @@ pub enum WeightsError {
         /// Why.
         problem: String,
     },
+    /// An adapter that cannot become one with others.
+    #[error("`{adapter}` cannot be merged with other adapters: {problem}")]
+    Uncombinable {
+        /// What it was called.
+        adapter: String,
+        /// Why.
+        problem: String,
+        /// What to do instead.
+        help: &'static str,
+    },
+    /// Adapters that were to become one in a way that makes no sense.
+    #[error("the adapters cannot be merged: {problem}")]
+    Combination {
+        /// Why.
+        problem: String,
+    },
     /// Several files of which one must be chosen.
     #[error("`{path}` holds several models: {}", .choices.join(", "))]
     Ambiguous {
@@ -325,6 +341,7 @@ impl WeightsError {
                  into its model with PEFT"
                     .into()
             }
+            Self::Uncombinable { help, .. } if !help.is_empty() => (*help).into(),
             Self::Pickle { path } if path.ends_with("adapter_model.bin") => {
                 "load it with PEFT and save it again: `save_pretrained(folder)` writes safetensors"
                     .into()

@@ -5,6 +5,7 @@
 //! `lora_B.weight`, `lora_magnitude_vector` (DoRA) and `bias`. Files put a prefix before it, and
 //! say `base_layer.bias` where the layer has an adapter.
 
+mod combine;
 mod config;
 mod start;
 
@@ -18,6 +19,8 @@ use fidelio_backend::{AdapterSpec, LoraSpec, TensorView, Weights};
 pub use start::without_start;
 
 use crate::{Tensors, WeightsError, atomic, folder, json, quantize, safetensors, tensors::Stored};
+
+pub use combine::{Combination, Combined, CombinedModule, Share, combine};
 
 const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
@@ -39,6 +42,27 @@ pub struct PeftAdapter {
     pub base_model: Option<String>,
     /// Its tensors by their names in memory.
     pub weights: Tensors,
+}
+
+impl PeftAdapter {
+    /// Writes it as a folder that appears whole or not at all. With `replace` it takes the place of
+    /// an adapter that is there; a folder of anything else is never replaced.
+    ///
+    /// # Errors
+    /// [`WeightsError::Exists`] where something is there that may not go, and as [`save`].
+    pub fn write(&self, to: &Path, replace: bool) -> Result<(), WeightsError> {
+        let AdapterSpec::Lora(spec) = &self.spec else {
+            let problem = "only LoRA adapters can be written".to_owned();
+            return Err(WeightsError::Unmergeable { problem });
+        };
+        let staged = if replace && to.join(CONFIG).exists() {
+            atomic::Staged::instead_of(to)?
+        } else {
+            atomic::Staged::beside(to)?
+        };
+        save(staged.path(), spec, self.base_model.as_deref(), &self.weights)?;
+        staged.keep()
+    }
 }
 
 /// The file of an adapter's folder that holds its tensors.

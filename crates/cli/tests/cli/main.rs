@@ -4,6 +4,7 @@
 
 mod place;
 
+mod adapters;
 mod data;
 mod export;
 mod kills;

@@ -8,6 +8,7 @@
 mod adapters;
 mod caches;
 mod checkpoints;
+mod combined_adapters;
 mod export;
 mod gguf_export;
 mod hostile;
