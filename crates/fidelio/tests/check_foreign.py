@@ -35,10 +35,9 @@ def greedy(path):
     parameters.warmup = False
     server = xllamacpp.Server(parameters)
     answer = server.handle_completions({
-        "prompt": asked["ids"], "n_predict": len(asked["greedy"]), "temperature": 0.0,
-        "return_tokens": True, "cache_prompt": False, "ignore_eos": False,
+        "prompt": asked["ids"], "max_tokens": asked["tokens"], "temperature": 0.0,
     })
-    return answer["tokens"]
+    return answer["choices"][0]["text"]
 
 
 adapters = {

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::{machine, training::case};
 
 const PROMPT: &str = "The capital of France is";
+const TOKENS: usize = 24;
 
 /// What the script is given: files, and what the model answers here.
 #[derive(Serialize)]
@@ -31,8 +32,8 @@ struct Asked<'a> {
     merged: &'a Path,
     gguf: Vec<&'a Path>,
     ids: &'a [u32],
-    /// Greedy tokens after `ids`.
-    greedy: &'a [u32],
+    /// How many greedy tokens are wanted after `ids`.
+    tokens: usize,
 }
 
 #[derive(Serialize)]
@@ -41,12 +42,12 @@ struct Adapted {
     logits: Vec<Vec<f32>>,
 }
 
-/// What it found: the largest differences of logits, and greedy tokens.
+/// What it found: the largest differences of logits, and greedy text.
 #[derive(Debug, Deserialize)]
 struct Found {
     adapters: BTreeMap<String, f32>,
     merged: f32,
-    greedy: Vec<Vec<u32>>,
+    greedy: Vec<String>,
 }
 
 #[test]
@@ -108,8 +109,8 @@ fn what_is_written_loads_elsewhere() {
     let [merged, gguf @ ..] = &written;
     let mut generator =
         Generator::open(&machine, merged.to_str().unwrap(), "flex", &weights::Silent).unwrap();
-    let decoding = Decoding { max_new_tokens: 24, ..generator.decoding().unwrap() };
-    let greedy = generator.generate(&ids, decoding, &mut |_| fidelio::Flow::Continue).unwrap().ids;
+    let decoding = Decoding { max_new_tokens: TOKENS, ..generator.decoding().unwrap() };
+    let greedy = generator.generate(&ids, decoding, &mut |_| fidelio::Flow::Continue).unwrap().text;
 
     let base = run.base_model();
     let found = ask(
@@ -121,7 +122,7 @@ fn what_is_written_loads_elsewhere() {
             merged,
             gguf: gguf.iter().map(PathBuf::as_path).collect(),
             ids: &ids,
-            greedy: &greedy,
+            tokens: TOKENS,
         },
     );
     eprintln!("{found:?}");
