@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Results};
 
+/// The figures over the folds of a cross-validation.
+pub(crate) const FOLDS: &str = "kfold.json";
+
 /// The figures of one output over all folds.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Across {
@@ -68,7 +71,7 @@ impl Results {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_folds(&self, across: &Across) -> Result<PathBuf, Error> {
-        self.write_json("kfold.json", across)
+        self.write_json(FOLDS, across)
     }
 }
 

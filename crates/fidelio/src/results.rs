@@ -15,6 +15,8 @@ use crate::{Error, Evaluation, Job, Predictions, RunFile, train::DESCRIPTION};
 
 /// What a finished run leaves; written last, so that its presence says that the rest is whole.
 pub(crate) const MANIFEST: &str = "run.json";
+/// The figures of a measured run.
+pub(crate) const STATISTICS: &str = "statistics.json";
 /// The run file with every default.
 pub(crate) const RUN_FILE: &str = "run.yaml";
 
@@ -106,7 +108,7 @@ impl Results {
     /// # Errors
     /// When the file cannot be written.
     pub fn write_statistics(&self, evaluation: &Evaluation) -> Result<PathBuf, Error> {
-        self.write_json("statistics.json", &evaluation.report)
+        self.write_json(STATISTICS, &evaluation.report)
     }
 
     /// Writes the run file with every default (`run.yaml`) and, last, `run.json`: the plan, what

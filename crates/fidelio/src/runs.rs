@@ -13,20 +13,15 @@ use serde_json::Value;
 
 use crate::{
     Across, Error, RunFile,
-    results::{MANIFEST, RUN_FILE},
-    train::DESCRIPTION,
+    folds::FOLDS,
+    results::{MANIFEST, RUN_FILE, STATISTICS},
+    train::{DESCRIPTION, METRICS},
 };
 
 use answers::By;
 pub use answers::{Answer, Answers};
 pub use curves::{Curves, EvaluationLine, StepLine};
 
-/// What a training run tells while it learns.
-const METRICS: &str = "metrics.jsonl";
-/// The figures of a measured run.
-const STATISTICS: &str = "statistics.json";
-/// The figures over the folds of a cross-validation.
-const FOLDS: &str = "kfold.json";
 /// Below an experiment's folder: what the test rows gave.
 const TEST: &str = "test";
 

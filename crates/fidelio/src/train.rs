@@ -32,6 +32,8 @@ pub use fidelio_trainer::Event as TrainingEvent;
 
 /// What a training run was; written last, so that its presence says that the rest is whole.
 pub(crate) const DESCRIPTION: &str = "description.json";
+/// What a training run tells while it learns.
+pub(crate) const METRICS: &str = "metrics.jsonl";
 /// Checkpoints that a run keeps.
 const KEPT: usize = 2;
 /// Everything that a training run decided before its first update.
@@ -188,7 +190,7 @@ impl Training {
         let planned = serde_json::to_value(self.told(&how, adapter));
         let planned = planned
             .map_err(|error| Error::Write { path: folder.join(PLAN), source: error.into() })?;
-        let mut metrics = MetricsFile::new(folder.join("metrics.jsonl"));
+        let mut metrics = MetricsFile::new(folder.join(METRICS));
         let mut board = TensorBoard::new(&folder.join(LOGS));
         let mut watchers: [&mut dyn Watcher; 3] = [watcher, &mut metrics, &mut board];
         let mut validation = self.validation.evaluator(&how, adapter, context)?;
