@@ -4,6 +4,7 @@
 //! the reference page, and the test that mutates each key.
 
 mod adapter;
+mod adapters;
 mod decoder;
 mod defaults;
 mod feature;

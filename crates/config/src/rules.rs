@@ -1,6 +1,7 @@
 //! What no single key can know: rules across keys.
 
 mod adapter;
+mod adapters;
 mod output;
 mod prompt;
 mod quantization;
@@ -25,6 +26,7 @@ pub(crate) fn rules(checked: &Checked, settled: &Value, sources: &[Source]) -> F
     rules.labels();
     rules.metric();
     rules.adapter();
+    rules.adapters();
     rules.quantization();
     rules.trainer();
     rules.found
@@ -178,6 +180,13 @@ impl Rules<'_> {
         let problem = Problem::new(kind, path, message);
         match self.checked.places.get(path) {
             Some(place) => problem.at(self.sources, place.key.unwrap_or(place.value), ""),
+            None => problem,
+        }
+    }
+
+    fn also_key(&self, problem: Problem, path: &str, text: &str) -> Problem {
+        match self.checked.places.get(path) {
+            Some(place) => problem.related(self.sources, place.key.unwrap_or(place.value), text),
             None => problem,
         }
     }

@@ -11,7 +11,10 @@ mod trainer;
 
 use serde::{Deserialize, Serialize};
 
-pub use adapter::{Adapter, BiasType, Lora, LoraInit, LoraStart, NewLora, TargetModules};
+pub use adapter::{
+    Adapter, AdapterInUse, Adapters, BiasType, CombinationType, Lora, LoraInit, LoraStart,
+    MergedAdapter, NewLora, TargetModules,
+};
 pub use features::{
     CategoryDecoder, CategoryExtractor, CategoryOutput, Choose, InputFeature, LabelScore, Labels,
     MatchKind, MatchRule, MissingValues, OutputFeature, TextCells, TextDecoder, TextOutput,
@@ -50,6 +53,8 @@ pub struct RunConfig {
     pub trainer: Trainer,
     /// Small weights on top of the model.
     pub adapter: Option<Adapter>,
+    /// Several of them with names, in the place of `adapter`.
+    pub adapters: Option<Adapters>,
     /// How weights are rounded while the model is loaded.
     pub quantization: Option<Quantization>,
     /// Changes to the model.
@@ -75,6 +80,12 @@ impl RunConfig {
     /// The output feature.
     pub fn output(&self) -> &OutputFeature {
         self.output_features.first().expect("the checks ask for exactly one output feature")
+    }
+
+    /// The adapter in use.
+    pub fn adapter_in_use(&self) -> Option<AdapterInUse<'_>> {
+        let one = self.adapter.as_ref().map(AdapterInUse::Written);
+        one.or_else(|| self.adapters.as_ref().map(Adapters::in_use))
     }
 
     /// Most tokens of an answer, given the model's context length: what was written; else 32, or

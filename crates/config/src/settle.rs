@@ -166,24 +166,51 @@ fn fill_union(map: &mut Map<String, Value>, union: &'static Union) {
 fn derive(settled: &mut Value, checked: &Checked) {
     for entry in crate::catalogue::entries() {
         let Fill::From { derive, .. } = entry.key.fill else { continue };
-        if entry.status != Status::Built || entry.path.contains('*') {
+        if entry.status != Status::Built {
             continue;
         }
-        let (parent, name) = entry.path.rsplit_once('.').unwrap_or(("", &entry.path));
-        let applies = entry
-            .under
-            .iter()
-            .all(|(tag, value)| at(settled, tag).and_then(Value::as_str) == Some(value));
-        let absent = at(settled, &entry.path).is_none_or(Value::is_null);
-        if !applies || !absent || checked.broken.contains(&entry.path) {
-            continue;
-        }
-        let view = View { written: &checked.written, settled, broken: &checked.broken };
-        if let Some(mut value) = derive(&view, parent) {
-            fill_value(&mut value, &entry.key.takes);
-            insert(settled, parent, name, value);
+        for names in free_names(settled, &entry.path) {
+            let path = named(&entry.path, &names);
+            let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
+            let applies = entry.under.iter().all(|(tag, value)| {
+                at(settled, &named(tag, &names)).and_then(Value::as_str) == Some(value)
+            });
+            let absent = at(settled, &path).is_none_or(Value::is_null);
+            if !applies || !absent || checked.broken.contains(&path) {
+                continue;
+            }
+            let view = View { written: &checked.written, settled, broken: &checked.broken };
+            if let Some(mut value) = derive(&view, parent) {
+                fill_value(&mut value, &entry.key.takes);
+                insert(settled, parent, name, value);
+            }
         }
     }
+}
+
+/// The keys that a file has where a path of the catalogue has a free one, `*`: one list for each
+/// way to fill them in; one empty list where the path has none.
+fn free_names(settled: &Value, path: &str) -> Vec<Vec<String>> {
+    let mut found = vec![Vec::new()];
+    for (star, _) in path.match_indices('*') {
+        let map = path[..star].trim_end_matches('.');
+        found = found
+            .into_iter()
+            .flat_map(|names| {
+                let keys = at(settled, &named(map, &names)).and_then(Value::as_object);
+                let keys: Vec<String> = keys.into_iter().flat_map(Map::keys).cloned().collect();
+                keys.into_iter().map(move |key| [names.clone(), vec![key]].concat())
+            })
+            .collect();
+    }
+    found
+}
+
+/// A path of the catalogue with its free keys filled in, in their order.
+fn named(path: &str, names: &[String]) -> String {
+    let mut names = names.iter();
+    let part = |part| if part == "*" { names.next().map_or(part, String::as_str) } else { part };
+    path.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
 fn insert(settled: &mut Value, parent: &str, name: &str, value: Value) {
@@ -259,6 +286,11 @@ fn prune_value(
         (Type::List(of, _), Value::Array(items)) => {
             for (index, item) in items.iter_mut().enumerate() {
                 prune_value(item, of, &join(path, &index.to_string()), view, found);
+            }
+        }
+        (Type::Map(of, _), Value::Object(map)) => {
+            for (name, item) in map.iter_mut() {
+                prune_value(item, of, &join(path, name), view, found);
             }
         }
         _ => {}

@@ -66,6 +66,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Whether the run file has an adapter, or something broken in its place.
+    pub fn may_have_adapter(&self) -> bool {
+        self.may_have("adapter") || self.may_have("adapters")
+    }
+
     /// Whether nothing stands there, or something broken.
     pub fn may_lack(&self, path: &str) -> bool {
         self.broken(path) || self.get(path).is_none()

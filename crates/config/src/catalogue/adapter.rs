@@ -1,9 +1,9 @@
-//! `adapter`, `adapters`: known in full, of which LoRA is built.
+//! `adapter`: known in full, of which LoRA is built.
 
 use super::lora::LORA;
 use super::{
-    COUNT, Choice, EMPTY, FALSE, Fill, Key, NOT_NEGATIVE, NULL, NUMBER, POSITIVE, SHARE, SIZE,
-    Section, TRUE, Type, Union, Variant, built, key, later_variant, variant,
+    COUNT, Choice, EMPTY, FALSE, Fill, Key, NOT_NEGATIVE, NULL, POSITIVE, SHARE, SIZE, Section,
+    TRUE, Type, Union, Variant, built, key, later_variant, variant,
 };
 
 const fn adapter(name: &'static str, keys: &'static [&'static [Key]]) -> Variant {
@@ -95,7 +95,7 @@ const COMMON: &[Key] = &[
         "pretrained_adapter_weights",
         Type::Words,
         NULL,
-        "Folder of a trained adapter in PEFT's format, to use as it is or to start from; its own files say its rank and targets.",
+        "A trained adapter, to use as it is or to start from: a folder in PEFT's format, a training run's folder, or a hub id (`org/name`); its own files say its rank and targets.",
     )
     .differs("Ludwig reads adapters from the hub only"),
     key("postprocessor", Type::Section(&POSTPROCESSOR), EMPTY, "What happens after training.")
@@ -187,33 +187,3 @@ const VBLORA: &[Key] = &[
     key("vblora_dropout", SHARE, Fill::Json("0.0"), "Dropout."),
     key("save_only_topk_weights", Type::Bool, FALSE, "Saves less."),
 ];
-
-static ADAPTER_TYPE: Type = Type::Union(&ADAPTER);
-pub(super) static ADAPTERS: Section = Section {
-    doc: "Several named adapters, and how they merge.",
-    keys: &[&[
-        key("adapters", Type::Map(&ADAPTER_TYPE, 1), Fill::Required, "The adapters by name."),
-        key("active", Type::Label, NULL, "The one in use."),
-        key("merge", Type::Section(&MERGE), NULL, "How they merge."),
-    ]],
-};
-
-const MERGES: &[Choice] = &[
-    built("linear", ""),
-    built("svd", ""),
-    built("ties", ""),
-    built("dare_linear", ""),
-    built("dare_ties", ""),
-    built("magnitude_prune", ""),
-];
-
-static MERGE: Section = Section {
-    doc: "How adapters merge.",
-    keys: &[&[
-        key("name", Type::Label, Fill::Json("\"merged\""), "Name of the result."),
-        key("sources", Type::List(&Type::Label, 1), Fill::Required, "What is merged."),
-        key("weights", Type::List(&NUMBER, 1), NULL, "In which proportions."),
-        key("combination_type", Type::Choice(MERGES), Fill::Json("\"linear\""), "In which way."),
-        key("density", SHARE, Fill::Json("0.5"), "Share of weights kept."),
-    ]],
-};

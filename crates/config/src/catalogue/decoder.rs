@@ -114,8 +114,8 @@ const EXTRACTOR: &[Key] = &[
         ]),
         Fill::From {
             derive: |view, _| {
-                let learnt = view.text("trainer.type") == Some("finetune")
-                    || view.get("adapter").is_some_and(|adapter| !adapter.is_null());
+                let learnt =
+                    view.text("trainer.type") == Some("finetune") || view.may_have_adapter();
                 let messages = view.get("prompt.messages").is_some_and(|it| !it.is_null());
                 Some(if learnt || messages { "mean" } else { "calibrated" }.into())
             },

@@ -173,10 +173,7 @@ const RATE: Key = key(
     "learning_rate",
     Type::Either(&[POSITIVE_SHARE, AUTO]),
     Fill::From {
-        derive: |view, _| {
-            let adapter = view.get("adapter").is_some() || view.broken("adapter");
-            Some(Value::from(LearningRate::usual(adapter)))
-        },
+        derive: |view, _| Some(Value::from(LearningRate::usual(view.may_have_adapter()))),
         words: "`0.0002` with an adapter, `2e-5` without",
     },
     "How far each update goes, where the schedule is at its highest; `auto` is the default.",

@@ -3,8 +3,8 @@
 use super::machine::{BACKEND, DEVICE, PRECISIONS};
 use super::{COUNT, never};
 use super::{
-    EMPTY, FALSE, Fill, Key, NULL, Section, Type, adapter, built, decoder, defaults, feature,
-    generation, hyperopt, key, later, preprocessing, prompt, quantization, trainer,
+    EMPTY, FALSE, Fill, Key, NULL, Section, Type, adapter, adapters, built, decoder, defaults,
+    feature, generation, hyperopt, key, later, preprocessing, prompt, quantization, trainer,
 };
 
 /// A whole run file.
@@ -68,8 +68,7 @@ const KEYS: &[Key] = &[
     key("model_parameters", Type::Section(&generation::MODEL_PARAMETERS), NULL, "Changes to the model itself."),
     key("adapter", Type::Union(&adapter::ADAPTER), NULL, "Small weights that are trained, or loaded, on top of the model.")
         .also(&["peft", "peft_config", "lora"]),
-    key("adapters", Type::Section(&adapter::ADAPTERS), NULL, "Several named adapters, and how they merge.")
-        .not_built("several adapters"),
+    key("adapters", Type::Section(&adapters::ADAPTERS), NULL, "Several adapters with names, one of which is in use; instead of `adapter`."),
     key("quantization", Type::Section(&quantization::QUANTIZATION), NULL, "Loads the model's weights in fewer bits.")
         .also(&["quantisation", "quantize"]),
     key("hyperopt", Type::Section(&hyperopt::HYPEROPT), NULL, "Searches good settings.")

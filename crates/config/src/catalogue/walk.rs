@@ -30,15 +30,33 @@ pub fn entries() -> &'static [Entry] {
 
 /// The tag that a bare word stands for at this path, as `split: fixed` does for `{type: fixed}`.
 pub(crate) fn shorthand(path: &str) -> Option<&'static str> {
-    let numbered = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let path: Vec<&str> =
-        path.split('.').map(|part| if numbered(part) { "0" } else { part }).collect();
-    let path = path.join(".");
-    let entry = entries().iter().find(|entry| entry.path == path)?;
-    match &entry.key.takes {
-        Type::Union(union) if union.shorthand => Some(union.tag),
+    let takes = path.split('.').try_fold(None, |around, part| match around {
+        None => below_section(&RUN_FILE, part).map(Some),
+        Some(takes) => one_below(takes, part).map(Some),
+    });
+    match takes? {
+        Some(Type::Union(union)) if union.shorthand => Some(union.tag),
         _ => None,
     }
+}
+
+/// What stands at a key, a number or a name below something of this type. Of the variants of a
+/// union, the first that has the key.
+fn one_below(takes: &'static Type, part: &str) -> Option<&'static Type> {
+    match takes {
+        Type::Section(of) => below_section(of, part),
+        Type::Union(of) => {
+            let keys = of.variants.iter().flat_map(Variant::keys);
+            keys.filter(|key| key.name == part).map(|key| &key.takes).next()
+        }
+        Type::List(of, _) | Type::Map(of, _) => Some(of),
+        Type::Either(options) => options.iter().find_map(|option| one_below(option, part)),
+        _ => None,
+    }
+}
+
+fn below_section(section: &'static Section, part: &str) -> Option<&'static Type> {
+    section.keys().find(|key| key.name == part).map(|key| &key.takes)
 }
 
 type Under<'a> = &'a [(String, &'static str)];

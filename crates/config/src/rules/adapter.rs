@@ -1,4 +1,4 @@
-//! Rules of `adapter`.
+//! Rules of an adapter, wherever it stands.
 
 use serde_json::Value;
 
@@ -9,20 +9,32 @@ use crate::view::join;
 impl Rules<'_> {
     pub(super) fn adapter(&mut self) {
         self.adapter_has_a_use();
-        let targets = "adapter.target_modules";
-        if self.view.written(targets).is_some_and(Value::is_string)
-            && self.view.text(targets) != Some("all-linear")
-        {
-            self.regex(targets);
+        for path in self.adapter_paths() {
+            self.adapter_patterns(&path);
+            self.orthogonal_ranks(&path);
+            self.start_beside_dora(&path);
         }
-        for patterns in ["adapter.rank_pattern", "adapter.alpha_pattern"] {
-            let names = self.view.written(patterns).and_then(Value::as_object);
+    }
+
+    /// Where the run file has adapters.
+    fn adapter_paths(&self) -> Vec<String> {
+        let named = self.named_adapters().into_iter().map(|name| join("adapters.adapters", &name));
+        std::iter::once("adapter".to_owned()).chain(named).collect()
+    }
+
+    fn adapter_patterns(&mut self, adapter: &str) {
+        let targets = join(adapter, "target_modules");
+        if self.view.written(&targets).is_some_and(Value::is_string)
+            && self.view.text(&targets) != Some("all-linear")
+        {
+            self.regex(&targets);
+        }
+        for patterns in ["rank_pattern", "alpha_pattern"].map(|key| join(adapter, key)) {
+            let names = self.view.written(&patterns).and_then(Value::as_object);
             for name in names.into_iter().flat_map(|it| it.keys()).cloned().collect::<Vec<_>>() {
-                self.regex_text(&join(patterns, &name), &name);
+                self.regex_text(&join(&patterns, &name), &name);
             }
         }
-        self.orthogonal_ranks();
-        self.start_beside_dora();
     }
 
     fn adapter_has_a_use(&mut self) {
@@ -30,62 +42,61 @@ impl Rules<'_> {
             && self.view.written("adapter").is_some()
             && self.view.may_lack("adapter.pretrained_adapter_weights")
             && !self.view.broken("adapter");
-        if !idle {
-            return;
+        if idle {
+            self.new_without_training("adapter", "adapter");
         }
+    }
+
+    /// Complains, at a key, that what stands at a path is new and nothing trains it.
+    pub(super) fn new_without_training(&mut self, key: &str, new: &str) {
         let problem = self
-            .at_key(Kind::Contradiction, "adapter", "the adapter changes nothing".to_owned())
+            .at_key(Kind::Contradiction, key, "the adapter changes nothing".to_owned())
             .because("it is new, and `trainer.type: none` trains nothing")
             .hint("write `trainer: finetune` to train it, or name a trained one with `pretrained_adapter_weights`");
+        let problem =
+            if key == new { problem } else { self.also_key(problem, new, "it stands here") };
         let problem = self.also(problem, "trainer.type", "decided here");
         self.found.push(problem);
     }
 
-    fn start_beside_dora(&mut self) {
-        let (start, dora) = ("adapter.init_lora_weights", "adapter.use_dora");
+    fn start_beside_dora(&mut self, adapter: &str) {
+        let (start, dora) = (join(adapter, "init_lora_weights"), join(adapter, "use_dora"));
         let taken = ["pissa", "olora"].map(Value::from);
-        let takes = self.view.written(start).is_some_and(|word| taken.contains(word));
-        if !takes || self.view.written(dora) != Some(&Value::Bool(true)) {
+        let takes = self.view.written(&start).is_some_and(|word| taken.contains(word));
+        if !takes || self.view.written(&dora) != Some(&Value::Bool(true)) {
             return;
         }
         let message = "DoRA cannot begin with factors of the weight".to_owned();
         let problem = self
-            .at(Kind::Contradiction, start, message)
+            .at(Kind::Contradiction, &start, message)
             .because(
                 "it learns the length of the weight's rows, and the factors are taken from them",
             )
             .hint("remove one of the two keys");
-        let problem = self.also(problem, dora, "asked for here");
+        let problem = self.also(problem, &dora, "asked for here");
         self.found.push(problem);
     }
 
-    fn orthogonal_ranks(&mut self) {
-        let start = "adapter.init_lora_weights";
-        if self.view.written(start) != Some(&Value::from("orthogonal")) {
+    fn orthogonal_ranks(&mut self, adapter: &str) {
+        let start = join(adapter, "init_lora_weights");
+        if self.view.written(&start) != Some(&Value::from("orthogonal")) {
             return;
         }
-        let mut ranks = vec!["adapter.r".to_owned()];
-        let pattern = self.view.written("adapter.rank_pattern").and_then(Value::as_object);
-        ranks.extend(
-            pattern.into_iter().flat_map(|it| it.keys()).map(|it| join("adapter.rank_pattern", it)),
-        );
-        for path in ranks {
-            let Some(rank) = self.rank(&path).filter(|rank| rank % 2 == 1) else { continue };
+        let one = join(adapter, "r");
+        let patterns = join(adapter, "rank_pattern");
+        let mut ranks = vec![(one.clone(), self.view.get(&one).and_then(Value::as_u64))];
+        let pattern = self.view.written(&patterns).and_then(Value::as_object);
+        let others = pattern.into_iter().flatten();
+        ranks.extend(others.map(|(name, rank)| (join(&patterns, name), rank.as_u64())));
+        for (path, rank) in ranks {
+            let Some(rank) = rank.filter(|rank| rank % 2 == 1) else { continue };
             let message = format!("`{path}` is {rank}, which is odd");
             let problem = self
                 .at(Kind::Contradiction, &path, message)
                 .because("orthogonal factors come in pairs")
                 .hint("write an even rank");
-            let problem = self.also(problem, start, "asked for here");
+            let problem = self.also(problem, &start, "asked for here");
             self.found.push(problem);
-        }
-    }
-
-    /// The rank at a path, whose last part may hold dots.
-    fn rank(&self, path: &str) -> Option<u64> {
-        match path.strip_prefix("adapter.rank_pattern.") {
-            Some(name) => self.view.written("adapter.rank_pattern")?.get(name)?.as_u64(),
-            None => self.view.get(path)?.as_u64(),
         }
     }
 }

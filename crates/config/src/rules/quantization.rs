@@ -20,8 +20,7 @@ impl Rules<'_> {
     /// Rounded weights do not learn; an adapter beside them does.
     fn rounded_weights_stay(&mut self) {
         let learns = self.view.text("trainer.type").is_some_and(|kind| kind != "none");
-        let alone = self.view.written("adapter").is_none() && !self.view.broken("adapter");
-        if !learns || !alone || self.view.written("quantization").is_none() {
+        if !learns || self.view.may_have_adapter() || self.view.written("quantization").is_none() {
             return;
         }
         let problem = self

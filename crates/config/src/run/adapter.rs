@@ -1,4 +1,4 @@
-//! `adapter` as types.
+//! `adapter` and `adapters` as types.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,83 @@ use serde::{Deserialize, Serialize};
 pub enum Adapter {
     /// Two thin matrices beside each target.
     Lora(Box<Lora>),
+}
+
+/// Several adapters with names, one of which is in use.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Adapters {
+    /// They, by their names.
+    pub adapters: IndexMap<String, Adapter>,
+    /// The name of the one in use.
+    pub active: String,
+    /// One more, made of some of them.
+    pub merge: Option<MergedAdapter>,
+}
+
+/// An adapter that is made of others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MergedAdapter {
+    /// Its name.
+    pub name: String,
+    /// Their names.
+    pub sources: Vec<String>,
+    /// What each is multiplied by; none is 1 each.
+    pub weights: Option<Vec<f64>>,
+    /// In which way.
+    pub combination_type: CombinationType,
+    /// Share of each source's elements that is kept; none where all are.
+    pub density: Option<f64>,
+}
+
+/// How adapters become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CombinationType {
+    /// The weighted sum of each of the two matrices.
+    Linear,
+    /// The best approximation of the sum of what the sources add.
+    Svd,
+    /// Each source's largest elements, signs decided together.
+    Ties,
+    /// Elements dropped at random, then the weighted sum.
+    DareLinear,
+    /// Elements dropped at random, signs decided together.
+    DareTies,
+    /// Each source's largest elements, then the weighted sum.
+    MagnitudePrune,
+}
+
+/// The adapter in use, as a run file says it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum AdapterInUse<'a> {
+    /// This one.
+    Written(&'a Adapter),
+    /// One that is made of others.
+    Merged(&'a MergedAdapter, &'a IndexMap<String, Adapter>),
+}
+
+impl Adapters {
+    /// The one in use.
+    pub fn in_use(&self) -> AdapterInUse<'_> {
+        match (self.adapters.get(&self.active), &self.merge) {
+            (Some(adapter), _) => AdapterInUse::Written(adapter),
+            (None, Some(merge)) => AdapterInUse::Merged(merge, &self.adapters),
+            (None, None) => unreachable!("the checks let no other name through"),
+        }
+    }
+}
+
+impl Adapter {
+    /// The trained adapter that it is or goes on from: a folder or a hub id.
+    pub fn trained(&self) -> Option<&str> {
+        let Self::Lora(lora) = self;
+        match &lora.start {
+            LoraStart::Trained { pretrained_adapter_weights } => Some(pretrained_adapter_weights),
+            LoraStart::New(_) => None,
+        }
+    }
 }
 
 /// Low-rank adaptation.
@@ -28,7 +105,7 @@ pub struct Lora {
 pub enum LoraStart {
     /// It was trained; its files say what it is.
     Trained {
-        /// Its folder, in PEFT's format.
+        /// Its folder, that of the run that trained it, or a hub id.
         pretrained_adapter_weights: String,
     },
     /// It is new.
