@@ -88,6 +88,11 @@ impl RunConfig {
         one.or_else(|| self.adapters.as_ref().map(Adapters::in_use))
     }
 
+    /// The name of the adapter in use; none where it needs none.
+    pub fn adapter_name(&self) -> Option<&str> {
+        self.adapters.as_ref().map(|named| named.active.as_str())
+    }
+
     /// Most tokens of an answer, given the model's context length: what was written; else 32, or
     /// the output's or the global `max_sequence_length` where that is more; else half the context.
     pub fn max_new_tokens(&self, context: usize) -> usize {

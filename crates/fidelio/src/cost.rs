@@ -3,12 +3,12 @@
 
 use std::time::Instant;
 
-use fidelio_backend::{AdapterSpec, Footprint, Session, Trains};
+use fidelio_backend::{Footprint, Session, Trains};
 use fidelio_trainer::{TrainPlan, Workload};
 use serde::Serialize;
 
 use crate::{
-    Error, Training, learning,
+    Error, Training,
     memory::{available_memory, peak_memory, reset_peak_memory, resident_memory},
 };
 
@@ -77,7 +77,7 @@ impl Training {
     pub fn cost(&mut self, measure: bool) -> Result<Cost, Error> {
         let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?.clone();
         let program = resident_memory().unwrap_or(0);
-        let (mut session, _) = self.begin()?;
+        let mut session = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
         let workload = Workload::of(&plan, &self.rows);
         let memory = self.memory(session.as_mut(), &plan, &workload, program)?;
@@ -88,15 +88,13 @@ impl Training {
         Ok(Cost { memory, time })
     }
 
-    /// A session with the adapter that learns, and what was begun; none where it was trained before
-    /// or the whole model learns.
-    pub(crate) fn begin(&mut self) -> Result<(Box<dyn Session>, Option<AdapterSpec>), Error> {
+    /// A session with the adapter that learns, if not the whole model does.
+    pub(crate) fn begin(&mut self) -> Result<Box<dyn Session>, Error> {
         let mut session = self.job.open()?;
-        let spec = learning::begun(self.run.config());
-        if let Some(spec) = &spec {
-            self.job.adapter = Some(session.add_adapter(spec, None)?);
+        if let (Some(new), None) = (&self.adapter, self.job.adapter) {
+            self.job.adapter = Some(session.add_adapter(new, None)?);
         }
-        Ok((session, spec))
+        Ok(session)
     }
 
     fn memory(

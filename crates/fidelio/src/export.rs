@@ -7,12 +7,12 @@ use fidelio_eval::Drift;
 use fidelio_weights::{
     ExportOptions, Merged, Progress, Silent, Staged, WeightsError, export_folder_of,
     gguf::{GgufPlan, Quantization, Reason, TensorPlan},
-    peft,
 };
 use serde::Serialize;
 
 use crate::{
     Error, Event, Flow, Generator, Machine, Model, Observer, Opening, RunFile, Stage,
+    adapters::Trained,
     drift::{answers, drift},
     provenance::check_base,
     train::check_same,
@@ -116,7 +116,7 @@ impl<'a> Export<'a> {
         run: &RunFile,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        run.adapter().ok_or(Error::NoAdapter)?;
+        Trained::in_use(machine, run)?.ok_or(Error::NoAdapter)?;
         Self::of_run(machine, run, progress)
     }
 
@@ -164,8 +164,9 @@ impl<'a> Export<'a> {
     /// The weights, with what was learnt.
     fn weights(&self) -> Result<Box<dyn Weights>, Error> {
         let checkpoint = self.model.checkpoint();
-        Ok(match self.run.as_ref().and_then(RunFile::adapter) {
-            Some(folder) => Box::new(Merged::new(checkpoint, peft::open(&folder)?)?),
+        let trained = self.run.as_ref().map(|run| Trained::in_use(self.machine, run));
+        Ok(match trained.transpose()?.flatten() {
+            Some(trained) => Box::new(Merged::new(checkpoint, trained.adapter)?),
             None => Box::new(checkpoint.weights().clone()),
         })
     }

@@ -12,7 +12,8 @@ use fidelio_weights::Progress;
 use serde::Serialize;
 
 use crate::{
-    Error, Flow, Machine, Model, Opening, RunFile, provenance::check_base, train::check_same,
+    Error, Flow, Machine, Model, Opening, RunFile, adapters::Trained, provenance::check_base,
+    train::check_same,
 };
 
 /// The field that a prompt from the outside fills.
@@ -110,7 +111,7 @@ impl Generator {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let config = run.config();
-        let Some(folder) = run.adapter() else {
+        let Some(trained) = Trained::in_use(machine, run)? else {
             return Self::open_as(machine, &run.base_model(), &config.device, how, progress);
         };
         let device = machine.device(&config.device)?;
@@ -120,7 +121,7 @@ impl Generator {
         }
         let note = check_base(machine, run, &model)?;
         let started = Instant::now();
-        let (session, adapter) = model.open_adapted(&device, how, &folder)?;
+        let (session, adapter) = model.open_adapted(&device, how, &trained.adapter)?;
         let opened_in = started.elapsed().as_secs_f64();
         Ok(Self { model, session: Some(session), adapter: Some(adapter), opened_in, note })
     }

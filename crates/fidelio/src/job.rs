@@ -1,6 +1,6 @@
 //! A run that is ready: plan settled, rows rendered, the model opened when it is first needed.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use fidelio_backend::{AdapterId, Session};
 use fidelio_config::{BatchSize, OutputFeature};
@@ -13,6 +13,7 @@ use fidelio_prompting::{
 use crate::{
     DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Opening, Plan, RowProblem,
     RunFile, Stage,
+    adapters::Trained,
     dataset::{self, Rows},
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
     provenance, train,
@@ -30,7 +31,7 @@ pub struct Job {
     /// What the session computes with, once it is open.
     pub(crate) adapter: Option<AdapterId>,
     /// The folder of the adapter that the run file names.
-    trained: Option<PathBuf>,
+    pub(crate) trained: Option<Trained>,
     /// Whether the run is one that learns, so that its rows are looked at with their answers.
     pub(crate) learns: bool,
     pub(crate) renderer: Renderer,
@@ -141,6 +142,7 @@ impl Job {
         let config = run.config();
         let opening = Opening::of(config);
         model.check_roundable(opening.quantization)?;
+        let trained = Trained::in_use(machine, run)?;
         let context = plan::context(config, &model);
         let labels = labels(config, rows.source.as_ref())?;
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
@@ -197,7 +199,7 @@ impl Job {
             device,
             session: None,
             adapter: None,
-            trained: run.adapter(),
+            trained,
             learns: learns(run),
             renderer,
             matcher,
@@ -241,8 +243,8 @@ impl Job {
             return Ok(session);
         }
         let how = Opening { rotary: self.plan.rope_scaling, quantization: self.plan.quantization };
-        let Some(folder) = &self.trained else { return self.model.open(&self.device, &how) };
-        let (session, adapter) = self.model.open_adapted(&self.device, &how, folder)?;
+        let Some(trained) = &self.trained else { return self.model.open(&self.device, &how) };
+        let (session, adapter) = self.model.open_adapted(&self.device, &how, &trained.adapter)?;
         self.adapter = Some(adapter);
         Ok(session)
     }

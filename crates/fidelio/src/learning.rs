@@ -1,13 +1,12 @@
 //! What a run file says about learning, as the engine and the trainer want it.
 
-use std::path::PathBuf;
-
 use fidelio_backend::{
     AdapterSpec, Clip, LearnSpec, LoraBias, LoraInit, LoraSpec, OptimizerSpec, TargetModules,
     Trains,
 };
 use fidelio_config::{
-    self as config, Adapter, Decay, Finetune, Length, LoraStart, NewLora, Optimizer, RunConfig,
+    self as config, Adapter, AdapterInUse, Decay, Finetune, Length, Lora, LoraStart, NewLora,
+    Optimizer, RunConfig,
 };
 use fidelio_eval::Better;
 use fidelio_trainer::{
@@ -19,23 +18,20 @@ const SHARED_TOKENS: usize = 8;
 /// Rows at once where neither the run file nor a measurement says more.
 const ROWS_AT_ONCE: usize = 8;
 
-/// The folder of the adapter that a run goes on from.
-pub(crate) fn trained(config: &RunConfig) -> Option<PathBuf> {
-    let Adapter::Lora(lora) = config.adapter.as_ref()? else { return None };
-    match &lora.start {
-        LoraStart::Trained { pretrained_adapter_weights } => {
-            Some(PathBuf::from(pretrained_adapter_weights))
-        }
-        LoraStart::New(_) => None,
-    }
-}
-
 /// The new adapter that a run begins with.
 pub(crate) fn begun(config: &RunConfig) -> Option<AdapterSpec> {
-    let Adapter::Lora(lora) = config.adapter.as_ref()? else { return None };
+    let lora = lora_in_use(config)?;
     match &lora.start {
         LoraStart::New(new) => Some(AdapterSpec::Lora(lora_spec(new, config.random_seed))),
         LoraStart::Trained { .. } => None,
+    }
+}
+
+/// The adapter in use as it is written; none where it is made of others.
+fn lora_in_use(config: &RunConfig) -> Option<&Lora> {
+    match config.adapter_in_use()? {
+        AdapterInUse::Written(Adapter::Lora(lora)) => Some(lora),
+        _ => None,
     }
 }
 
@@ -70,8 +66,14 @@ fn lora_spec(new: &NewLora, seed: u64) -> LoraSpec {
     }
 }
 
-/// Everything that training decides before its first update.
-pub(crate) fn plan(config: &RunConfig, how: &Finetune, trains: Trains, rows: usize) -> TrainPlan {
+/// Everything that training decides before its first update; `adapter` is the one that learns.
+pub(crate) fn plan(
+    config: &RunConfig,
+    how: &Finetune,
+    trains: Trains,
+    adapter: Option<&AdapterSpec>,
+    rows: usize,
+) -> TrainPlan {
     let batches = how.batches(ROWS_AT_ONCE);
     let per_epoch =
         TrainPlan::updates_per_epoch(rows, batches.batch_size, batches.accumulation).max(1);
@@ -83,15 +85,15 @@ pub(crate) fn plan(config: &RunConfig, how: &Finetune, trains: Trains, rows: usi
         config::Checkpoints::Every(updates) => updates.get() as u64,
         config::Checkpoints::PerEpoch(times) => (per_epoch / times.get() as u64).max(1),
     };
-    let has_adapter = config.adapter.is_some();
-    let noisy = config.neftune_noise_alpha() > 0.0 || drops(config);
+    let drops = matches!(adapter, Some(AdapterSpec::Lora(lora)) if lora.lora_dropout > 0.0);
+    let noisy = config.neftune_noise_alpha() > 0.0 || drops;
     TrainPlan {
         updates,
         batch_size: batches.batch_size,
         gradient_accumulation_steps: batches.accumulation,
         shuffle: how.should_shuffle,
         seed: config.random_seed,
-        learning_rate: how.learning_rate.rate(has_adapter),
+        learning_rate: how.learning_rate.rate(adapter.is_some()),
         schedule: schedule(how, updates, every),
         plateau: plateau(how),
         learn: learn(config, how, trains),
@@ -119,16 +121,8 @@ fn goal(metric: &str) -> Goal {
     }
 }
 
-fn drops(config: &RunConfig) -> bool {
-    let Some(Adapter::Lora(lora)) = &config.adapter else { return false };
-    matches!(&lora.start, LoraStart::New(new) if new.dropout > 0.0)
-}
-
 fn learn(config: &RunConfig, how: &Finetune, trains: Trains) -> LearnSpec {
-    let lora_plus_ratio = match &config.adapter {
-        Some(Adapter::Lora(lora)) => lora.loraplus_lr_ratio,
-        _ => None,
-    };
+    let lora_plus_ratio = lora_in_use(config).and_then(|lora| lora.loraplus_lr_ratio);
     LearnSpec {
         trains,
         frozen: how.layers_to_freeze_regex.iter().cloned().collect(),

@@ -1,13 +1,15 @@
 //! A model that is found and opened: its files, tokenizer and chat template, not yet on a device.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use fidelio_backend::{AdapterId, Encoding, OpenSpec, Quantization, RotaryScaling, Session};
 use fidelio_config::RunConfig;
 use fidelio_prompting::{
     ChatTemplate, Clock, Renderer, Rules, Source as PromptSource, SpecialTexts, Vocabulary,
 };
-use fidelio_weights::{Checkpoint, Description, Origin, Progress, Source, Specials, Tokenizer};
+use fidelio_weights::{
+    Checkpoint, Description, Origin, Progress, Source, Specials, Tokenizer, peft::PeftAdapter,
+};
 use serde::Serialize;
 
 use crate::{Device, Error, Machine, plan};
@@ -142,9 +144,8 @@ impl Model {
         &self,
         device: &Device,
         how: &Opening,
-        adapter: &Path,
+        adapter: &PeftAdapter,
     ) -> Result<(Box<dyn Session>, AdapterId), Error> {
-        let adapter = fidelio_weights::peft::open(adapter)?;
         let mut session = self.open(device, how)?;
         let id = session.add_adapter(&adapter.spec, Some(&adapter.weights))?;
         Ok((session, id))

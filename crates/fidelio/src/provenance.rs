@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Machine, Model, RunFile,
+    adapters::Trained,
     hashes::{FileHash, Hashes, sha256},
     plan::Plan,
 };
@@ -40,7 +41,7 @@ pub struct Provenance {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hashed {
-    /// The folder or file.
+    /// The folder or file; of several adapters that became one, the folder of the first.
     pub path: PathBuf,
     /// Of one file, its hash; of several, the hash of the lines that their hashes make.
     pub sha256: String,
@@ -105,16 +106,18 @@ impl Provenance {
         serde_json::from_slice(&text).map_err(|error| fail(error.into()))
     }
 
-    /// Of a run that is about to begin or go on; `adapter` is the folder of one that it goes on from.
+    /// Of a run that is about to begin or go on; `adapter` is the one that it goes on from.
     pub(crate) fn of(
         hashes: &Hashes,
         model: &Model,
         plan: &Plan,
         data: Vec<FileHash>,
-        adapter: Option<&Path>,
+        adapter: Option<&Trained>,
     ) -> Result<Self, Error> {
-        let adapter = adapter.map(|folder| {
-            Hashed::of(hashes, folder, &[fidelio_weights::peft::weights_file(folder)])
+        let adapter = adapter.map(|Trained { folders, .. }| {
+            let files: Vec<PathBuf> =
+                folders.iter().map(|folder| fidelio_weights::peft::weights_file(folder)).collect();
+            Hashed::of(hashes, &folders[0], &files)
         });
         Ok(Self {
             fidelio_version: plan.fidelio_version.to_owned(),
@@ -178,7 +181,7 @@ pub(crate) fn check_base(
     run: &RunFile,
     model: &Model,
 ) -> Result<Option<String>, Error> {
-    let Some(folder) = run.trained().filter(|_| run.config().adapter.is_some()) else {
+    let Some(folder) = run.trained().filter(|_| run.config().adapter_in_use().is_some()) else {
         return Ok(None);
     };
     let then = Provenance::read(folder)?.base_weights;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use fidelio_config::{Document, Override, RunConfig};
 
 use crate::{
-    Error, learning,
-    train::{DESCRIPTION, model_folder},
+    Error,
+    train::{DESCRIPTION, learnt_folder, model_folder},
 };
 
 /// A run file that passed every check, with its text, so that later mistakes point into it.
@@ -69,17 +69,18 @@ impl RunFile {
     /// The model: the one that its training run left behind, or the one that it names.
     pub fn base_model(&self) -> String {
         match self.trained() {
-            Some(run) if self.config().adapter.is_none() => {
+            Some(run) if self.config().adapter_in_use().is_none() => {
                 model_folder(run).to_string_lossy().into_owned()
             }
             _ => self.config().base_model.clone(),
         }
     }
 
-    /// The folder of the adapter that the model is used with.
-    pub(crate) fn adapter(&self) -> Option<PathBuf> {
-        self.config().adapter.as_ref()?;
-        self.trained().map(model_folder).or_else(|| learning::trained(self.config()))
+    /// Where its training run left the adapter in use; none where it belongs to none, or that learnt
+    /// a whole model.
+    pub(crate) fn learnt_adapter(&self) -> Option<PathBuf> {
+        self.config().adapter_in_use()?;
+        self.trained().map(|run| learnt_folder(run, self.config()))
     }
 
     /// What it says, every default filled.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use fidelio_backend::{AdapterId, AdapterSpec, LearnSpec, LoraInit, Part, Session, Trains};
-use fidelio_config::Finetune;
+use fidelio_config::{Finetune, RunConfig};
 use fidelio_prompting::{Ledger, Outcome, Purpose, Row as PromptRow};
 use fidelio_trainer::{
     Checkpoints, Ended, Evaluate, Example, MetricsFile, Observer as Watcher, Summary, TensorBoard,
@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use crate::{
     DataArgs, Error, Event, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
+    adapters::Bystanders,
     hashes::{FileHash, Hashes},
     job::Tried,
     learning,
@@ -48,6 +49,9 @@ pub struct Training {
     pub(crate) rows: Vec<Example>,
     validation: ValidationRows,
     ledger: Ledger,
+    /// What learns, if not the whole model does.
+    pub(crate) adapter: Option<AdapterSpec>,
+    others: Bystanders,
     /// Where `rows` and `validation` come from.
     data: Vec<FileHash>,
     hashes: Hashes,
@@ -110,6 +114,14 @@ impl Training {
             _ => ValidationRows::default(),
         };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
+        let trained = job.trained.as_ref().map(|trained| trained.adapter.spec.clone());
+        let adapter = learning::begun(run.config()).or(trained);
+        let others = Bystanders::of(machine, run.config())?;
+        for name in &others.new {
+            observer.on(&Event::Note(format!(
+                "adapter `{name}` is neither trained nor in use: it is left out"
+            )));
+        }
         let (rows, ledger) = job.examples(observer)?;
         let hashes = machine.hashes();
         let data = hashes.of(&data.learnt_from())?;
@@ -122,7 +134,8 @@ impl Training {
                 held_out.len()
             )));
         }
-        Ok(Self { run: run.clone(), job, rows, validation, ledger, data, hashes })
+        let run = run.clone();
+        Ok(Self { run, job, rows, validation, ledger, adapter, others, data, hashes })
     }
 
     /// What became of the training rows' tokens.
@@ -142,7 +155,7 @@ impl Training {
     pub fn plan(&self) -> Result<TrainingPlan<'_>, Error> {
         let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?;
         // The adapter is the session's first.
-        Ok(self.told(how, self.run.config().adapter.as_ref().map(|_| AdapterId(0))))
+        Ok(self.told(how, self.adapter.as_ref().map(|_| AdapterId(0))))
     }
 
     fn told(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainingPlan<'_> {
@@ -178,9 +191,9 @@ impl Training {
         if resume {
             provenance.check_begun(folder, &Provenance::read(folder)?)?;
         }
-        let (mut session, spec) = self.begin()?;
+        let mut session = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
-        let start = start_of(spec.as_ref(), session.as_mut(), &plan.learn)?;
+        let start = start_of(self.adapter.as_ref(), session.as_mut(), &plan.learn)?;
         let (adapter, context) = (self.job.adapter, self.job.plan.context);
         if !resume && results.overwrites() {
             remove(&folder.join("checkpoints"))?;
@@ -212,7 +225,7 @@ impl Training {
         if let Some(learner) = session.learning() {
             learner.save(Part::Parameters, &mut learnt)?;
         }
-        self.save(folder, spec, learnt, start.as_ref())?;
+        self.save(folder, learnt, start.as_ref())?;
         if summary.ended != Ended::Stopped {
             let told = self.told(&how, self.job.adapter);
             let description = Description { told, summary: &summary };
@@ -224,13 +237,14 @@ impl Training {
 
     fn provenance(&self) -> Result<Provenance, Error> {
         let Job { model, plan, .. } = &self.job;
-        let adapter = learning::trained(self.run.config());
-        Provenance::of(&self.hashes, model, plan, self.data.clone(), adapter.as_deref())
+        let adapter = self.job.trained.as_ref();
+        Provenance::of(&self.hashes, model, plan, self.data.clone(), adapter)
     }
 
     pub(crate) fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
         let trains = adapter.map_or(Trains::All, Trains::Adapter);
-        let mut plan = learning::plan(self.run.config(), how, trains, self.rows.len());
+        let mut plan =
+            learning::plan(self.run.config(), how, trains, self.adapter.as_ref(), self.rows.len());
         if self.validation.examples.is_empty() {
             // Nothing is measured, so nothing can be waited for.
             plan.early_stop = None;
@@ -241,25 +255,23 @@ impl Training {
     fn save(
         &self,
         folder: &Path,
-        begun: Option<AdapterSpec>,
         learnt: TensorBuffer,
         start: Option<&TensorBuffer>,
     ) -> Result<(), Error> {
         let config = self.run.config();
-        let into = model_folder(folder);
-        let spec = match (begun, learning::trained(config)) {
-            (Some(spec), _) => spec,
-            (None, Some(trained)) => peft::open(&trained)?.spec,
-            (None, None) => return self.save_model(&into, learnt),
+        let into = learnt_folder(folder, config);
+        let Some(AdapterSpec::Lora(lora)) = &self.adapter else {
+            return self.save_model(&into, learnt);
         };
-        if let AdapterSpec::Lora(lora) = spec {
-            let (lora, learnt) = match start {
-                Some(start) => peft::without_start(&lora, &learnt, start)?,
-                None => (lora, learnt),
-            };
-            peft::save(&into, &lora, Some(&config.base_model), &learnt)?;
+        let base = Some(config.base_model.as_str());
+        match start {
+            Some(start) => {
+                let (lora, learnt) = peft::without_start(lora, &learnt, start)?;
+                peft::save(&into, &lora, base, &learnt)?;
+            }
+            None => peft::save(&into, lora, base, &learnt)?,
         }
-        Ok(())
+        self.others.write(&model_folder(folder))
     }
 
     /// The whole model in 32 bits, as a folder that transformers loads.
@@ -302,6 +314,13 @@ fn remove(path: &Path) -> Result<(), Error> {
 /// Where a run keeps what it learnt: an adapter in PEFT's format, or a whole model.
 pub fn model_folder(run: &Path) -> PathBuf {
     run.join("model").join("model_weights")
+}
+
+/// Where a run keeps what it learnt: [`model_folder`], or of several adapters the folder of the one
+/// in use.
+pub(crate) fn learnt_folder(run: &Path, config: &RunConfig) -> PathBuf {
+    let model = model_folder(run);
+    config.adapter_name().map_or_else(|| model.clone(), |name| model.join(name))
 }
 
 /// Refuses to use a run's adapter under another template, rule or tokenizer than it learnt with.

@@ -321,6 +321,8 @@ pub enum HubFault {
     Answer { problem: String },
     #[error("it holds neither safetensors nor GGUF files")]
     NoWeights { found: Vec<String> },
+    #[error("it holds no adapter in PEFT's format, but {}", found.join(", "))]
+    NoAdapter { found: Vec<String> },
     #[error("its weights are Python pickles, which can run any code when they are read")]
     OnlyPickles,
 }
@@ -403,6 +405,9 @@ impl HubFault {
             }
             Self::Truncated { .. } => "run it again: what has arrived is kept",
             Self::Checksum { .. } => "the file was deleted; run it again",
+            Self::NoAdapter { .. } => {
+                "an adapter is `adapter_config.json` beside `adapter_model.safetensors`"
+            }
             Self::OnlyPickles => "look for a safetensors or GGUF version of the model",
             _ => return None,
         })

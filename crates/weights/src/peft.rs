@@ -22,9 +22,11 @@ use crate::{Tensors, WeightsError, atomic, folder, json, quantize, safetensors, 
 
 pub use combine::{Combination, Combined, CombinedModule, Share, combine};
 
-const CONFIG: &str = "adapter_config.json";
+pub(crate) const CONFIG: &str = "adapter_config.json";
 const MODEL: &str = "adapter_model.safetensors";
-const PICKLE: &str = "adapter_model.bin";
+pub(crate) const PICKLE: &str = "adapter_model.bin";
+/// The files of an adapter.
+pub(crate) const FILES: [&str; 2] = [CONFIG, MODEL];
 
 const PREFIX: &str = "base_model.model.";
 const A: &str = ".lora_A.weight";

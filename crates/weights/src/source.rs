@@ -11,7 +11,7 @@ use std::{
 };
 
 pub use aliases::{Alias, aliases};
-use hub::Hub;
+use hub::{Hub, Wanted};
 use hub_id::HubId;
 
 use crate::WeightsError;
@@ -149,7 +149,7 @@ impl Source {
             return Ok(Resolved { path: path.to_owned(), origin: Origin::Local });
         }
         match HubId::parse(base_model) {
-            Some(id) => Hub::new(options, progress).fetch(&id),
+            Some(id) => Hub::new(options, progress).fetch(&id, Wanted::Model),
             None if looks_like_a_path(base_model) => {
                 Err(WeightsError::NotFound { path: path.to_owned() })
             }
@@ -157,6 +157,26 @@ impl Source {
                 name: base_model.to_owned(),
                 suggestion: aliases::closest(base_model).map(str::to_owned),
             }),
+        }
+    }
+
+    /// Finds an adapter in PEFT's format, downloading it if it is on the hub and not in the cache: a
+    /// local folder, or a hub id (`org/name`, `org/name@revision`).
+    ///
+    /// # Errors
+    /// When it is neither, does not exist, or cannot be downloaded.
+    pub fn resolve_adapter(
+        name: &str,
+        options: &SourceOptions,
+        progress: &dyn Progress,
+    ) -> Result<Resolved, WeightsError> {
+        let path = Path::new(name);
+        if path.exists() {
+            return Ok(Resolved { path: path.to_owned(), origin: Origin::Local });
+        }
+        match HubId::parse(name).filter(|id| id.file.is_none()) {
+            Some(id) => Hub::new(options, progress).fetch(&id, Wanted::Adapter),
+            None => Err(WeightsError::NotFound { path: path.to_owned() }),
         }
     }
 }
@@ -168,7 +188,7 @@ fn resolve_alias(
 ) -> Result<Resolved, WeightsError> {
     let Some(file) = alias.cached_file else {
         return match HubId::parse(alias.hub_id) {
-            Some(id) => Hub::new(options, progress).fetch(&id),
+            Some(id) => Hub::new(options, progress).fetch(&id, Wanted::Model),
             None => Err(WeightsError::UnknownModel { name: alias.hub_id.into(), suggestion: None }),
         };
     };

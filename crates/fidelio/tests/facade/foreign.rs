@@ -88,7 +88,10 @@ fn what_is_written_loads_elsewhere() {
         ids = generator.prompt(PROMPT, false, None).unwrap();
         let (device, opening) = (machine.device("flex").unwrap(), Opening::default());
         let peft = model_folder(&folder);
-        let (mut session, id) = generator.model().open_adapted(&device, &opening, &peft).unwrap();
+        let (mut session, id) = generator
+            .model()
+            .open_adapted(&device, &opening, &fidelio_weights::peft::open(&peft).unwrap())
+            .unwrap();
         let logits = logits(session.as_mut(), id, &ids);
         adapters.insert(name.to_owned(), Adapted { folder: peft, logits });
     }

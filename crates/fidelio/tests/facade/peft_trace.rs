@@ -98,7 +98,9 @@ fn losses_are_those_of_peft() {
     let machine = machine();
     let model = Model::find(&machine, path.to_str().unwrap(), &weights::Silent).unwrap();
     let device = machine.device("flex").unwrap();
-    let (mut session, adapter) = model.open_adapted(&device, &Opening::default(), &folder).unwrap();
+    let (mut session, adapter) = model
+        .open_adapted(&device, &Opening::default(), &fidelio_weights::peft::open(&folder).unwrap())
+        .unwrap();
 
     let rows = examples(&trace.rows);
     let mut losses = Losses::default();

@@ -17,7 +17,7 @@ use super::{
     Origin, Progress, Resolved, SourceOptions, download,
     hub_id::{HubId, is_safe_path},
 };
-use crate::{HubFault, WeightsError, atomic};
+use crate::{HubFault, WeightsError, atomic, peft};
 
 /// One hub, as the options describe it.
 pub(super) struct Hub<'a> {
@@ -69,6 +69,15 @@ const SMALL_FILES: &[&str] = &[
     "1_Pooling/config.json",
 ];
 
+/// What a repository is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// A model.
+    Model,
+    /// An adapter in PEFT's format.
+    Adapter,
+}
+
 impl<'a> Hub<'a> {
     pub(super) fn new(options: &'a SourceOptions, progress: &'a dyn Progress) -> Self {
         let config = Agent::config_builder()
@@ -82,20 +91,23 @@ impl<'a> Hub<'a> {
         Self { options, progress, agent: config.into() }
     }
 
-    /// The model's folder or file in the cache, downloaded if needed.
-    pub(super) fn fetch(&self, id: &HubId) -> Result<Resolved, WeightsError> {
+    /// The folder or file in the cache, downloaded if needed.
+    pub(super) fn fetch(&self, id: &HubId, what: Wanted) -> Result<Resolved, WeightsError> {
         let repo = self.options.hub_cache.join(format!("models--{}", id.repo.replace('/', "--")));
         if self.options.offline {
-            return self.cached(id, &repo);
+            return self.cached(id, &repo, what);
         }
         let listing = self.list(id)?;
         let snapshot = repo.join("snapshots").join(&listing.sha);
-        let wanted = wanted(id, &listing.siblings).map_err(|e| self.explain(id, e))?;
-        for file in &wanted {
+        let files = match what {
+            Wanted::Model => files_of_model(id, &listing.siblings),
+            Wanted::Adapter => files_of_adapter(&listing.siblings),
+        };
+        for file in &files.map_err(|e| self.explain(id, e))? {
             self.fetch_file(id, &repo, &listing.sha, file)?;
         }
         write_ref(&repo, &id.revision, &listing.sha)?;
-        resolved(id, &snapshot, listing.sha)
+        resolved(id, &snapshot, listing.sha, what)
     }
 
     fn list(&self, id: &HubId) -> Result<Listing, WeightsError> {
@@ -162,8 +174,8 @@ impl<'a> Hub<'a> {
         Ok(file)
     }
 
-    /// What the cache holds of a model, without asking the hub.
-    fn cached(&self, id: &HubId, repo: &Path) -> Result<Resolved, WeightsError> {
+    /// What the cache holds, without asking the hub.
+    fn cached(&self, id: &HubId, repo: &Path, what: Wanted) -> Result<Resolved, WeightsError> {
         let absent =
             || self.fault(&id.text(), HubFault::Offline { cache: self.options.hub_cache.clone() });
         let commit = match fs::read_to_string(repo.join("refs").join(&id.revision)) {
@@ -174,11 +186,12 @@ impl<'a> Hub<'a> {
         if !is_safe_path(&commit) || !snapshot.is_dir() {
             return Err(absent());
         }
-        let complete = match &id.file {
-            Some(file) => snapshot.join(file).exists(),
-            None => is_complete(&snapshot),
+        let complete = match (&id.file, what) {
+            (Some(file), _) => snapshot.join(file).exists(),
+            (None, Wanted::Model) => is_complete(&snapshot),
+            (None, Wanted::Adapter) => peft::FILES.iter().all(|file| snapshot.join(file).exists()),
         };
-        if complete { resolved(id, &snapshot, commit) } else { Err(absent()) }
+        if complete { resolved(id, &snapshot, commit, what) } else { Err(absent()) }
     }
 
     /// A request with the token, if there is one.
@@ -237,8 +250,22 @@ enum Trouble {
     Several(Vec<String>),
 }
 
+/// The files of a repository that make an adapter.
+fn files_of_adapter(files: &[RemoteFile]) -> Result<Vec<RemoteFile>, Trouble> {
+    let find = |name: &str| files.iter().find(|file| file.name == name).cloned();
+    let found: Vec<RemoteFile> = peft::FILES.into_iter().filter_map(find).collect();
+    if found.len() == peft::FILES.len() {
+        return Ok(found);
+    }
+    if find(peft::PICKLE).is_some() && find(peft::CONFIG).is_some() {
+        return Err(Trouble::Fault(HubFault::OnlyPickles));
+    }
+    let found = files.iter().map(|file| file.name.clone()).collect();
+    Err(Trouble::Fault(HubFault::NoAdapter { found }))
+}
+
 /// The files of a repository that make a checkpoint.
-fn wanted(id: &HubId, files: &[RemoteFile]) -> Result<Vec<RemoteFile>, Trouble> {
+fn files_of_model(id: &HubId, files: &[RemoteFile]) -> Result<Vec<RemoteFile>, Trouble> {
     let all = || files.iter().filter(|file| is_safe_path(&file.name));
     if let Some(name) = &id.file {
         let file = all().find(|file| &file.name == name);
@@ -277,10 +304,16 @@ fn wanted(id: &HubId, files: &[RemoteFile]) -> Result<Vec<RemoteFile>, Trouble> 
 }
 
 /// The file asked for, the only GGUF file, or the folder.
-fn resolved(id: &HubId, snapshot: &Path, commit: String) -> Result<Resolved, WeightsError> {
-    let path = match &id.file {
-        Some(file) => snapshot.join(file),
-        None => match crate::folder::find_weights(snapshot)? {
+fn resolved(
+    id: &HubId,
+    snapshot: &Path,
+    commit: String,
+    what: Wanted,
+) -> Result<Resolved, WeightsError> {
+    let path = match (&id.file, what) {
+        (Some(file), _) => snapshot.join(file),
+        (None, Wanted::Adapter) => snapshot.to_owned(),
+        (None, Wanted::Model) => match crate::folder::find_weights(snapshot)? {
             crate::folder::WeightFiles::Gguf(file) => file,
             _ => snapshot.to_owned(),
         },

@@ -235,6 +235,43 @@ fn repositories_without_usable_weights_are_refused_before_the_download() {
     }
 }
 
+#[test]
+fn an_adapter_is_downloaded_and_found_again_without_the_hub() {
+    let files = HashMap::from([
+        ("adapter_config.json", b"{}".to_vec()),
+        ("adapter_model.safetensors", b"x".to_vec()),
+        ("model.safetensors", b"never fetched".to_vec()),
+    ]);
+    let cache = tempfile::tempdir().unwrap();
+    let server = Server::start(Repo { files, ..Repo::default() });
+    let mut options = options(cache.path(), &server.endpoint);
+    let online = Source::resolve_adapter("org/name", &options, &Silent).unwrap();
+    let names = ["adapter_config.json", "adapter_model.safetensors", "model.safetensors"];
+    assert_eq!(names.map(|name| online.path.join(name).exists()), [true, true, false]);
+    options.offline = true;
+    assert_eq!(Source::resolve_adapter("org/name", &options, &Silent).unwrap(), online);
+    let (fault, _) = hub_fault(Source::resolve_adapter("org/other", &options, &Silent));
+    assert!(matches!(fault, HubFault::Offline { .. }), "{fault}");
+}
+
+#[test]
+fn repositories_without_a_usable_adapter_are_refused_before_the_download() {
+    for (file, is_pickle) in [("adapter_model.bin", true), ("model.safetensors", false)] {
+        let files = HashMap::from([("adapter_config.json", b"{}".to_vec()), (file, b"x".to_vec())]);
+        let cache = tempfile::tempdir().unwrap();
+        let server = Server::start(Repo { files, ..Repo::default() });
+        let options = options(cache.path(), &server.endpoint);
+        let (fault, hint) = hub_fault(Source::resolve_adapter("org/name", &options, &Silent));
+        let is_named = matches!(&fault, HubFault::NoAdapter { found } if found.len() == 2);
+        assert_eq!([matches!(fault, HubFault::OnlyPickles), is_named], [is_pickle, !is_pickle]);
+        assert!(hint.contains("safetensors"), "{hint}");
+        assert_eq!(server.requests().len(), 1);
+    }
+    let options = options(Path::new("cache"), "http://127.0.0.1:1");
+    let error = Source::resolve_adapter("./nowhere", &options, &Silent).unwrap_err();
+    assert!(matches!(error, WeightsError::NotFound { .. }), "{error}");
+}
+
 #[derive(Default)]
 struct Count(Mutex<(u64, u64)>);
 
