@@ -1,6 +1,11 @@
 //! What every engine must keep, as tests that know nothing of the engine.
 //!
-//! An engine's own tests call [`check_session`] with a way to open it; a plugin's do the same.
+//! An engine's own tests call [`check_session`] with a way to open it, and one that learns
+//! [`check_learning`]; a plugin's do the same.
+
+mod learning;
+
+pub use learning::{LEARNING_CHECKS, LearningCheck, Open, check_learning};
 
 use crate::{
     Answers, Ask, BackendError, Batch, Logits, Parent, RowId, RowStep, RowTo, Scores, Session,

@@ -7,7 +7,7 @@ use crate::{BackendError, Encoding};
 /// A tensor as it is stored: shape in elements, bytes in `encoding`, rows contiguous.
 ///
 /// The bytes are shared, not copied: they may be a part of a mapped file.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorView {
     /// How the bytes are to be read.
     pub encoding: Encoding,

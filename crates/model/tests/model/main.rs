@@ -5,6 +5,7 @@
     reason = "a test that cannot go on fails, and says when it is skipped"
 )]
 
+mod batches;
 mod checkpoint;
 mod contract;
 mod golden;
