@@ -52,6 +52,10 @@ pub struct LoraSpec {
     /// Alphas of modules, in the same way.
     #[serde(default)]
     pub alpha_pattern: IndexMap<String, f64>,
+    /// The model's blocks as ranges `[first, end)`, where they are not those of its files. A session
+    /// is opened on the model that they make; its engine has nothing to do with them.
+    #[serde(default)]
+    pub layer_replication: Vec<[usize; 2]>,
     /// What the start depends on.
     #[serde(default)]
     pub seed: u64,

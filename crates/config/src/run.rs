@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use adapter::{
     Adapter, AdapterInUse, Adapters, BiasType, CombinationType, Lora, LoraInit, LoraStart,
-    MergedAdapter, NewLora, TargetModules,
+    MergedAdapter, NewLora, Postprocessor, TargetModules,
 };
 pub use features::{
     CategoryDecoder, CategoryExtractor, CategoryOutput, Choose, InputFeature, LabelScore, Labels,
@@ -86,6 +86,14 @@ impl RunConfig {
     pub fn adapter_in_use(&self) -> Option<AdapterInUse<'_>> {
         let one = self.adapter.as_ref().map(AdapterInUse::Written);
         one.or_else(|| self.adapters.as_ref().map(Adapters::in_use))
+    }
+
+    /// Whether the whole model is written after training, with the adapter worked into it.
+    pub fn merges_adapter(&self) -> bool {
+        let Some(AdapterInUse::Written(Adapter::Lora(lora))) = self.adapter_in_use() else {
+            return false;
+        };
+        lora.postprocessor.is_some_and(|after| after.merge_adapter_into_base_model)
     }
 
     /// The name of the adapter in use; none where it needs none.

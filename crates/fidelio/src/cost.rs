@@ -91,7 +91,7 @@ impl Training {
     /// A session with the adapter that learns, if not the whole model does.
     pub(crate) fn begin(&mut self) -> Result<Box<dyn Session>, Error> {
         let mut session = self.job.open()?;
-        if let (Some(new), None) = (&self.adapter, self.job.adapter) {
+        if let (Some(new), None) = (&self.job.adapter_spec, self.job.adapter) {
             self.job.adapter = Some(session.add_adapter(new, None)?);
         }
         Ok(session)

@@ -7,6 +7,7 @@ use fidelio_eval::Drift;
 use fidelio_weights::{
     ExportOptions, Merged, Progress, Silent, Staged, WeightsError, export_folder_of,
     gguf::{GgufPlan, Quantization, Reason, TensorPlan},
+    peft::PeftAdapter,
 };
 use serde::Serialize;
 
@@ -24,6 +25,8 @@ pub struct Export<'a> {
     model: Model,
     /// What it was tuned by.
     run: Option<RunFile>,
+    /// What is merged into it.
+    adapter: Option<PeftAdapter>,
     /// Where it is compared.
     device: String,
     note: Option<String>,
@@ -103,8 +106,10 @@ impl<'a> Export<'a> {
             check_same(folder, &serde_json::json!({ "model": model.card() }))?;
         }
         let note = check_base(machine, run, &model)?;
+        let adapter = Trained::in_use(machine, run)?.map(|trained| trained.adapter);
+        let model = model.under(adapter.as_ref().map(|adapter| &adapter.spec))?;
         let device = run.config().device.clone();
-        Ok(Self { machine, model, run: Some(run.clone()), device, note })
+        Ok(Self { machine, model, run: Some(run.clone()), adapter, device, note })
     }
 
     /// As [`Self::of_run`], for a run that learnt an adapter.
@@ -116,8 +121,8 @@ impl<'a> Export<'a> {
         run: &RunFile,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
-        Trained::in_use(machine, run)?.ok_or(Error::NoAdapter)?;
-        Self::of_run(machine, run, progress)
+        let export = Self::of_run(machine, run, progress)?;
+        if export.adapter.is_some() { Ok(export) } else { Err(Error::NoAdapter) }
     }
 
     /// Any model (folder, GGUF file, hub id or alias); `device` is where it is compared.
@@ -131,7 +136,8 @@ impl<'a> Export<'a> {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let model = Model::find(machine, model, progress)?;
-        Ok(Self { machine, model, run: None, device: device.to_owned(), note: None })
+        let device = device.to_owned();
+        Ok(Self { machine, model, run: None, adapter: None, device, note: None })
     }
 
     /// What the user should know about it, where there is something.
@@ -164,9 +170,8 @@ impl<'a> Export<'a> {
     /// The weights, with what was learnt.
     fn weights(&self) -> Result<Box<dyn Weights>, Error> {
         let checkpoint = self.model.checkpoint();
-        let trained = self.run.as_ref().map(|run| Trained::in_use(self.machine, run));
-        Ok(match trained.transpose()?.flatten() {
-            Some(trained) => Box::new(Merged::new(checkpoint, trained.adapter)?),
+        Ok(match &self.adapter {
+            Some(adapter) => Box::new(Merged::new(checkpoint, adapter.clone())?),
             None => Box::new(checkpoint.weights().clone()),
         })
     }

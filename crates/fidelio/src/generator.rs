@@ -116,6 +116,7 @@ impl Generator {
         };
         let device = machine.device(&config.device)?;
         let model = Model::find(machine, &run.base_model(), progress)?;
+        let model = model.under(Some(&trained.adapter.spec))?;
         if let Some(run) = run.trained() {
             check_same(run, &serde_json::json!({ "model": model.card() }))?;
         }

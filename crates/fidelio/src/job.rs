@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use fidelio_backend::{AdapterId, Session};
+use fidelio_backend::{AdapterId, AdapterSpec, Session};
 use fidelio_config::{BatchSize, OutputFeature};
 use fidelio_data::{Place, Row, Source, Vocabulary};
 use fidelio_eval::LabelMatcher;
@@ -15,6 +15,7 @@ use crate::{
     RunFile, Stage,
     adapters::Trained,
     dataset::{self, Rows},
+    learning,
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
     provenance, train,
 };
@@ -30,8 +31,10 @@ pub struct Job {
     pub(crate) session: Option<Box<dyn Session>>,
     /// What the session computes with, once it is open.
     pub(crate) adapter: Option<AdapterId>,
-    /// The folder of the adapter that the run file names.
+    /// The adapter that was trained before.
     pub(crate) trained: Option<Trained>,
+    /// The adapter that is used or learns.
+    pub(crate) adapter_spec: Option<AdapterSpec>,
     /// Whether the run is one that learns, so that its rows are looked at with their answers.
     pub(crate) learns: bool,
     pub(crate) renderer: Renderer,
@@ -141,8 +144,13 @@ impl Job {
     ) -> Result<Self, Error> {
         let config = run.config();
         let opening = Opening::of(config);
-        model.check_roundable(opening.quantization)?;
         let trained = Trained::in_use(machine, run)?;
+        let adapter = match &trained {
+            Some(trained) => Some(trained.adapter.spec.clone()),
+            None => learning::begun(config),
+        };
+        let model = model.under(adapter.as_ref())?;
+        model.check_roundable(opening.quantization)?;
         let context = plan::context(config, &model);
         let labels = labels(config, rows.source.as_ref())?;
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
@@ -200,6 +208,7 @@ impl Job {
             session: None,
             adapter: None,
             trained,
+            adapter_spec: adapter,
             learns: learns(run),
             renderer,
             matcher,

@@ -62,6 +62,7 @@ fn lora_spec(new: &NewLora, seed: u64) -> LoraSpec {
         },
         rank_pattern: new.rank_pattern.clone().into_iter().collect(),
         alpha_pattern: new.alpha_pattern.clone().into_iter().collect(),
+        layer_replication: new.layer_replication.clone(),
         seed,
     }
 }

@@ -93,4 +93,4 @@ pub use runs::{
     Answer, Answers, Curves, EvaluationLine, Measured, RunRecord, StepLine, TrainingRecord,
 };
 pub use survey::{Lengths, Survey};
-pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, model_folder};
+pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, merged_folder, model_folder};

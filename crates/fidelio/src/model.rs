@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use fidelio_backend::{AdapterId, Encoding, OpenSpec, Quantization, RotaryScaling, Session};
+use fidelio_backend::{
+    AdapterId, AdapterSpec, Encoding, OpenSpec, Quantization, RotaryScaling, Session,
+};
 use fidelio_config::RunConfig;
 use fidelio_prompting::{
     ChatTemplate, Clock, Renderer, Rules, Source as PromptSource, SpecialTexts, Vocabulary,
@@ -78,6 +80,20 @@ impl Model {
         let name = base_model.to_owned();
         let origin = found.origin;
         Ok(Self { name, origin, checkpoint, vocabulary, specials, tokenizer_sha256 })
+    }
+
+    /// The model with the layers that an adapter stands on.
+    ///
+    /// # Errors
+    /// When the adapter asks for layers that the model does not have.
+    pub(crate) fn under(self, adapter: Option<&AdapterSpec>) -> Result<Self, Error> {
+        match adapter {
+            Some(AdapterSpec::Lora(lora)) if !lora.layer_replication.is_empty() => {
+                let checkpoint = self.checkpoint.replicated(&lora.layer_replication)?;
+                Ok(Self { checkpoint, ..self })
+            }
+            _ => Ok(self),
+        }
     }
 
     /// The model in numbers.

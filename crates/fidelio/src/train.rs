@@ -39,6 +39,8 @@ pub(crate) const METRICS: &str = "metrics.jsonl";
 const KEPT: usize = 2;
 /// Everything that a training run decided before its first update.
 const PLAN: &str = "plan.json";
+/// What was learnt stands below it.
+const MODEL: &str = "model";
 /// Where event files for TensorBoard stand in a run's folder.
 const LOGS: &str = "logs";
 
@@ -49,8 +51,6 @@ pub struct Training {
     pub(crate) rows: Vec<Example>,
     validation: ValidationRows,
     ledger: Ledger,
-    /// What learns, if not the whole model does.
-    pub(crate) adapter: Option<AdapterSpec>,
     others: Bystanders,
     /// Where `rows` and `validation` come from.
     data: Vec<FileHash>,
@@ -114,8 +114,6 @@ impl Training {
             _ => ValidationRows::default(),
         };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
-        let trained = job.trained.as_ref().map(|trained| trained.adapter.spec.clone());
-        let adapter = learning::begun(run.config()).or(trained);
         let others = Bystanders::of(machine, run.config())?;
         for name in &others.new {
             observer.on(&Event::Note(format!(
@@ -135,7 +133,7 @@ impl Training {
             )));
         }
         let run = run.clone();
-        Ok(Self { run, job, rows, validation, ledger, adapter, others, data, hashes })
+        Ok(Self { run, job, rows, validation, ledger, others, data, hashes })
     }
 
     /// What became of the training rows' tokens.
@@ -155,7 +153,7 @@ impl Training {
     pub fn plan(&self) -> Result<TrainingPlan<'_>, Error> {
         let how = self.run.config().trainer.finetune().ok_or(Error::NothingLearns)?;
         // The adapter is the session's first.
-        Ok(self.told(how, self.adapter.as_ref().map(|_| AdapterId(0))))
+        Ok(self.told(how, self.job.adapter_spec.as_ref().map(|_| AdapterId(0))))
     }
 
     fn told(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainingPlan<'_> {
@@ -193,11 +191,12 @@ impl Training {
         }
         let mut session = self.begin()?;
         let plan = self.settled(&how, self.job.adapter);
-        let start = start_of(self.adapter.as_ref(), session.as_mut(), &plan.learn)?;
+        let start = start_of(self.job.adapter_spec.as_ref(), session.as_mut(), &plan.learn)?;
         let (adapter, context) = (self.job.adapter, self.job.plan.context);
         if !resume && results.overwrites() {
             remove(&folder.join("checkpoints"))?;
             remove(&folder.join(LOGS))?;
+            remove(&folder.join(MODEL))?;
             remove(&folder.join(DESCRIPTION))?;
         }
         let planned = serde_json::to_value(self.told(&how, adapter));
@@ -243,8 +242,13 @@ impl Training {
 
     pub(crate) fn settled(&self, how: &Finetune, adapter: Option<AdapterId>) -> TrainPlan {
         let trains = adapter.map_or(Trains::All, Trains::Adapter);
-        let mut plan =
-            learning::plan(self.run.config(), how, trains, self.adapter.as_ref(), self.rows.len());
+        let mut plan = learning::plan(
+            self.run.config(),
+            how,
+            trains,
+            self.job.adapter_spec.as_ref(),
+            self.rows.len(),
+        );
         if self.validation.examples.is_empty() {
             // Nothing is measured, so nothing can be waited for.
             plan.early_stop = None;
@@ -260,7 +264,7 @@ impl Training {
     ) -> Result<(), Error> {
         let config = self.run.config();
         let into = learnt_folder(folder, config);
-        let Some(AdapterSpec::Lora(lora)) = &self.adapter else {
+        let Some(AdapterSpec::Lora(lora)) = &self.job.adapter_spec else {
             return self.save_model(&into, learnt);
         };
         let base = Some(config.base_model.as_str());
@@ -313,7 +317,13 @@ fn remove(path: &Path) -> Result<(), Error> {
 
 /// Where a run keeps what it learnt: an adapter in PEFT's format, or a whole model.
 pub fn model_folder(run: &Path) -> PathBuf {
-    run.join("model").join("model_weights")
+    run.join(MODEL).join("model_weights")
+}
+
+/// Where a run keeps the whole model with its adapter worked into it, where its run file asks for
+/// one (`postprocessor.merge_adapter_into_base_model`).
+pub fn merged_folder(run: &Path) -> PathBuf {
+    run.join(MODEL).join("merged")
 }
 
 /// Where a run keeps what it learnt: [`model_folder`], or of several adapters the folder of the one

@@ -93,6 +93,12 @@ ADAPTERS = {
         rank_pattern={"q_proj": 3, "layers.1.self_attn.o_proj": 1},
         alpha_pattern={"gate_proj": 16, "^model.layers.0.self_attn.o_proj": 6},
     ),
+    "lora-replicated": dict(
+        r=2,
+        lora_alpha=4,
+        target_modules=["q_proj", "up_proj"],
+        layer_replication=[(0, 2), (1, 2), (0, 1)],
+    ),
 }
 WITH_ADAPTERS = ("llama", "llama-bias-llama3")
 
@@ -112,7 +118,9 @@ def training_batch(vocab_size):
 def in_64_bits(model):
     """A copy that computes in 64 bits, also where transformers falls back to 32."""
     model = copy.deepcopy(model).double()
-    model.config._attn_implementation = "sdpa"
+    for module in model.modules():  # PEFT gives layers that it replicates a configuration of their own
+        if hasattr(module, "config"):
+            module.config._attn_implementation = "sdpa"
 
     def norm(self, x):
         return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)

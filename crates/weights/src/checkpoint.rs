@@ -125,6 +125,11 @@ impl Checkpoint {
         })
     }
 
+    /// The same checkpoint with other settings and tensors.
+    pub(crate) fn with(self, config: Value, tensors: Tensors) -> Self {
+        Self { config, tensors, ..self }
+    }
+
     /// The folder or file.
     pub fn path(&self) -> &Path {
         &self.path

@@ -103,6 +103,19 @@ pub enum WeightsError {
         /// What to do instead.
         help: &'static str,
     },
+    /// A range of blocks that the model does not have.
+    #[error(
+        "`layer_replication` has [{}, {}), and the model's layers are 0 to {}",
+        range[0],
+        range[1],
+        layers.saturating_sub(1)
+    )]
+    Layers {
+        /// From the first to one past the last.
+        range: [usize; 2],
+        /// So many there are.
+        layers: usize,
+    },
     /// Adapters that were to become one in a way that makes no sense.
     #[error("the adapters cannot be merged: {problem}")]
     Combination {

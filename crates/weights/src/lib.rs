@@ -34,6 +34,7 @@ mod mmap;
 mod overlay;
 pub mod peft;
 mod quantize;
+mod replicated;
 pub mod safetensors;
 mod source;
 mod tensors;

@@ -14,7 +14,7 @@ pub struct Tensors {
 }
 
 /// One tensor as its file holds it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) name: Box<str>,
     pub(crate) encoding: Encoding,
@@ -61,6 +61,10 @@ impl TensorPlan {
 }
 
 impl Tensors {
+    pub(crate) fn stored(&self) -> &[Stored] {
+        &self.sorted
+    }
+
     /// Sorts tensors by name and refuses a name that appears twice.
     pub(crate) fn new(mut stored: Vec<Stored>) -> Result<Self, Fault> {
         stored.sort_unstable_by(|a, b| a.name.cmp(&b.name));

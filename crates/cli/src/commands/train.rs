@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use fidelio::{
-    DataArgs, Machine, RunFile, Training, model_folder,
+    DataArgs, Error, Machine, RunFile, Target, Training, merged_folder, model_folder,
     trainer::{Ended, Summary},
+    weights::ExportOptions,
 };
 use serde_json::{Value, json};
 
-use super::run_folder::RunFolder;
+use super::{export, merge, run_folder::RunFolder};
 use crate::{
     args::{DataFlags, Global, ResultFlags, RunFlags},
     failure::Failure,
@@ -70,7 +71,24 @@ pub(super) fn learn(
     say_rows(ui, &training);
     let summary = training.run(folder.results(), resume, &mut Lessons::new(ui))?;
     ui.note(format!("results in {}", folder.results().folder().display()));
+    if run.config().merges_adapter() && summary.ended != Ended::Stopped {
+        merge(machine, folder.results().folder(), ui)?;
+    }
     Ok(summary)
+}
+
+/// Writes the whole model beside the adapter that a run has learnt.
+fn merge(machine: &Machine, folder: &Path, ui: &Ui) -> Result<(), Failure> {
+    let run = RunFile::of_run(folder, &[])?;
+    let to = merged_folder(folder);
+    if to.exists() {
+        let gone = std::fs::remove_dir_all(&to);
+        gone.map_err(|source| Error::Write { path: to.clone(), source })?;
+    }
+    let target = Target::Folder(ExportOptions::default());
+    let merged = merge::write(machine, &run, &to, target, None, ui)?;
+    ui.note(export::said(&merged.drift));
+    Ok(())
 }
 
 /// The news that the user stopped it, and how it goes on.

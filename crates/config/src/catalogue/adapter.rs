@@ -1,5 +1,6 @@
 //! `adapter`: known in full, of which LoRA is built.
 
+use super::finetune::{LEARNS, learns};
 use super::lora::LORA;
 use super::{
     COUNT, Choice, EMPTY, FALSE, Fill, Key, NOT_NEGATIVE, NULL, POSITIVE, SHARE, SIZE, Section,
@@ -99,7 +100,7 @@ const COMMON: &[Key] = &[
     )
     .differs("Ludwig reads adapters from the hub only"),
     key("postprocessor", Type::Section(&POSTPROCESSOR), EMPTY, "What happens after training.")
-        .not_built("merging an adapter into the model"),
+        .only(learns, LEARNS),
 ];
 
 const TARGETS: &[Key] = &[key(
@@ -112,8 +113,14 @@ const TARGETS: &[Key] = &[key(
 static POSTPROCESSOR: Section = Section {
     doc: "What happens after training.",
     keys: &[&[
-        key("merge_adapter_into_base_model", Type::Bool, FALSE, "Adds the adapter to the weights."),
-        key("progressbar", Type::Bool, FALSE, "Shows progress."),
+        key(
+            "merge_adapter_into_base_model",
+            Type::Bool,
+            FALSE,
+            "Writes the whole model with the adapter worked into it, beside the adapter, as `fidelio merge` does.",
+        )
+        .differs("Ludwig keeps only the merged model, and refuses 4-bit weights"),
+        key("progressbar", Type::Bool, NULL, "").no_effect("progress is always shown"),
     ]],
 };
 

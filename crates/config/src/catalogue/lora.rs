@@ -93,8 +93,13 @@ pub(super) const LORA: &[Key] = &[
         .not_built(FROM_DATA),
     key("loftq_config", Type::Section(&LOFTQ), NULL, "Settings of `init_lora_weights: loftq`.")
         .not_built(FROM_WEIGHTS),
-    key("layer_replication", Type::List(&Type::List(&COUNT, 2), 1), NULL, "Layers that repeat.")
-        .not_built("repeating layers"),
+    key(
+        "layer_replication",
+        Type::List(&Type::List(&COUNT, 2), 1),
+        NULL,
+        "Makes the model deeper without new weights: its layers are those of each range `[first, end]`, the end left out, one range after the other; a layer that is used again has adapters of its own.",
+    )
+    .only(new, NEW),
 ];
 
 fn new(view: &View<'_>, parent: &str) -> bool {

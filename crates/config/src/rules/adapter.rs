@@ -13,6 +13,8 @@ impl Rules<'_> {
             self.adapter_patterns(&path);
             self.orthogonal_ranks(&path);
             self.start_beside_dora(&path);
+            self.ranges_of_layers(&path);
+            self.biases_of_one_layer(&path);
         }
     }
 
@@ -74,6 +76,39 @@ impl Rules<'_> {
             )
             .hint("remove one of the two keys");
         let problem = self.also(problem, &dora, "asked for here");
+        self.found.push(problem);
+    }
+
+    fn ranges_of_layers(&mut self, adapter: &str) {
+        let path = join(adapter, "layer_replication");
+        let Some(ranges) = self.view.written(&path).and_then(Value::as_array) else { return };
+        for (index, range) in ranges.iter().enumerate() {
+            let ends: Vec<u64> =
+                range.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+            let fault = match ends[..] {
+                [first, end] if first < end => continue,
+                [_, _] => "holds no layer".to_owned(),
+                _ => format!("has {} numbers", ends.len()),
+            };
+            let message = format!("a range of `{path}` {fault}");
+            let problem = self
+                .at(Kind::NotAllowed, &join(&path, &index.to_string()), message)
+                .hint("write the first layer and one past the last: `[0, 4]` are 0, 1, 2 and 3");
+            self.found.push(problem);
+        }
+    }
+
+    /// Layers that are used again share their biases, which then cannot learn apart.
+    fn biases_of_one_layer(&mut self, adapter: &str) {
+        let (bias, layers) = (join(adapter, "bias_type"), join(adapter, "layer_replication"));
+        let learn = self.view.written(&bias).is_some_and(|kind| kind != "none");
+        if !learn || self.view.written(&layers).is_none() {
+            return;
+        }
+        let problem = self
+            .at(Kind::Contradiction, &bias, "biases that several layers share cannot learn".into())
+            .hint("write `bias_type: none`");
+        let problem = self.also(problem, &layers, "layers are used again here");
         self.found.push(problem);
     }
 

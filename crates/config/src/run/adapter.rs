@@ -97,6 +97,16 @@ pub struct Lora {
     pub start: LoraStart,
     /// The learning rate of the second matrix over that of the first (LoRA+).
     pub loraplus_lr_ratio: Option<f64>,
+    /// What happens after training; none where nothing learns.
+    pub postprocessor: Option<Postprocessor>,
+}
+
+/// What happens after training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Postprocessor {
+    /// Whether the whole model is written with the adapter worked into it.
+    pub merge_adapter_into_base_model: bool,
 }
 
 /// Where an adapter comes from.
@@ -109,7 +119,7 @@ pub enum LoraStart {
         pretrained_adapter_weights: String,
     },
     /// It is new.
-    New(NewLora),
+    New(Box<NewLora>),
 }
 
 /// What shapes a new adapter.
@@ -137,6 +147,9 @@ pub struct NewLora {
     /// Other alphas, in the same way.
     #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
     pub alpha_pattern: IndexMap<String, f64>,
+    /// The model's layers as ranges `[first, end)`; empty where they are those of its files.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layer_replication: Vec<[usize; 2]>,
 }
 
 /// Which biases learn.

@@ -3,13 +3,24 @@
 
 use std::{fs, path::Path};
 
-use fidelio::{Error, Export, Model, RunFile, weights};
+use fidelio::{Error, Export, Model, RunFile, model_folder, weights};
 use serde_json::json;
 
 use crate::machine_at;
 
 const TOKENIZER: &str = include_str!("../../../weights/tests/weights/fixtures/tiny_tokenizer.json");
 const WEIGHTS: &[u8] = include_bytes!("../../../model/tests/golden/llama/model.safetensors");
+/// An adapter of PEFT's for it.
+const ADAPTER: [(&str, &[u8]); 2] = [
+    (
+        "adapter_config.json",
+        include_bytes!("../../../model/tests/golden/llama/lora-plain/adapter_config.json"),
+    ),
+    (
+        "adapter_model.safetensors",
+        include_bytes!("../../../model/tests/golden/llama/lora-plain/adapter_model.safetensors"),
+    ),
+];
 const CONFIG: &str = include_str!("../../../model/tests/golden/llama/config.json");
 /// Of `WEIGHTS`, by `sha256sum`.
 const SHA256: &str = "715614cc64184b44f00304f9cb85774093f52ce0b7e37c1e7afd35352df68336";
@@ -26,7 +37,11 @@ fn model(folder: &Path, weights: &[u8]) {
 fn trained(run: &Path, base: &Path) {
     let place = run.parent().unwrap();
     let found = Model::find(&machine_at(place), &base.to_string_lossy(), &weights::Silent).unwrap();
-    fs::create_dir_all(run).unwrap();
+    let learnt = model_folder(run);
+    fs::create_dir_all(&learnt).unwrap();
+    for (name, bytes) in ADAPTER {
+        fs::write(learnt.join(name), bytes).unwrap();
+    }
     let text = format!(
         "model_type: llm\nbase_model: {}\nadapter: {{type: lora}}\n\
          input_features: [{{name: question, type: text}}]\n\

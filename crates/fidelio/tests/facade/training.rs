@@ -29,7 +29,7 @@ output_features: [{name: label, type: category, preprocessing: {vocab: [red, blu
 trainer: {type: finetune, batch_size: 4, train_steps: 12, steps_per_checkpoint: 6}
 ";
 
-const LORA: [&str; 2] = ["adapter={type: lora, r: 4}", "trainer.learning_rate=1e-2"];
+pub(crate) const LORA: [&str; 2] = ["adapter={type: lora, r: 4}", "trainer.learning_rate=1e-2"];
 
 pub(crate) struct Case {
     pub(crate) run: RunFile,
@@ -296,6 +296,42 @@ fn an_adapter_that_began_with_factors_of_the_weights_fits_the_weights() {
         let headline = job.evaluate(&mut Silent).unwrap().headline.unwrap();
         assert!((headline.value - 1.0).abs() < 1e-9, "{start}: accuracy {}", headline.value);
     }
+}
+
+/// Layers that are used again are layers of their own once the adapter is merged.
+#[test]
+fn a_deeper_model_learns_and_merges() {
+    let test = "a_deeper_model_learns_and_merges";
+    let deeper = "adapter={type: lora, r: 4, layer_replication: [[0, 16], [14, 30]]}";
+    let how = [deeper, "trainer.learning_rate=1e-2", "trainer.train_steps=4"];
+    let Some(case) = case(test, &how) else { return };
+    let folder = case.folder.path().join("run");
+    assert_eq!(train(&case, &folder, false, &mut trainer::Silent), Ended::Complete);
+    let adapter = weights::peft::open(&model_folder(&folder)).unwrap();
+    let names: Vec<&str> = adapter.weights.iter().map(|(name, ..)| name).collect();
+    assert_eq!(names.len(), 32 * 2 * 2);
+    assert!(names.contains(&"model.layers.31.self_attn.v_proj.lora_B.weight"));
+
+    let (machine, run) = (machine(), RunFile::of_run(&folder, &[]).unwrap());
+    let export = Export::of_adapter(&machine, &run, &weights::Silent).unwrap();
+    for (name, target, most) in [
+        ("merged", Target::Folder(weights::ExportOptions::default()), 1e-2),
+        ("merged.gguf", Target::Gguf(weights::gguf::Quantization::F16), 1e-2),
+    ] {
+        let merged = case.folder.path().join(name);
+        export.plan(target).unwrap().write(&merged, most, &mut Silent).unwrap();
+        let merged = weights::Checkpoint::open(&merged).unwrap();
+        assert_eq!(merged.config()["num_hidden_layers"], 32, "{name}");
+    }
+
+    let beyond = "adapter={type: lora, layer_replication: [[0, 31]]}";
+    let case = self::case(test, &[beyond]).unwrap();
+    let (run, machine) = (&case.run, crate::machine());
+    let error = Training::prepare(&machine, run, model(run), &case.data, &mut Silent).unwrap_err();
+    assert!(
+        error.to_string().contains("has [0, 31), and the model's layers are 0 to 29"),
+        "{error}"
+    );
 }
 
 /// Stops after an update.

@@ -4,10 +4,11 @@
 use std::{collections::BTreeMap, path::Path};
 
 use fidelio_backend::{
-    AdapterId, AdapterSpec, Ask, BackendError, Batch, Clip, LearnSpec, Logits, LoraSpec,
-    OptimizerSpec, Parent, Part, RowStep, RowTo, Session, Shape, Target, TensorSink, TensorView,
-    Trains, Wanted,
+    AdapterId, AdapterSpec, Ask, Backend as _, BackendError, Batch, Clip, DeviceId, LearnSpec,
+    Logits, LoraSpec, OpenSpec, OptimizerSpec, Parent, Part, RowStep, RowTo, Session, Shape,
+    Target, TensorSink, TensorView, Trains, Wanted,
 };
+use fidelio_weights::{Checkpoint, peft};
 use serde::Deserialize;
 
 use crate::checkpoint::{Golden, NAMES, Tensors, engines, tensors_of};
@@ -203,6 +204,33 @@ fn logits_and_gradients_of_adapters_equal_peft() {
                 let open = || golden.open(&backend);
                 check_adapter(&at, &open, &golden.folder.join(kind), &rows.rows);
             }
+        }
+    }
+}
+
+/// Blocks that are used again have adapters of their own.
+#[test]
+fn adapters_beside_replicated_layers_equal_peft() {
+    for backend in engines() {
+        for model in ["llama", "llama-bias-llama3"] {
+            let golden = Golden::read(model);
+            let rows: Expected = json(&golden.folder.join("gradients.json"));
+            let folder = golden.folder.join("lora-replicated");
+            let AdapterSpec::Lora(lora) = peft::open(&folder).unwrap().spec else {
+                panic!("PEFT wrote LoRA");
+            };
+            assert_eq!(lora.layer_replication, [[0, 2], [1, 2], [0, 1]]);
+            let deeper = || {
+                let checkpoint = Checkpoint::open(&golden.folder).unwrap();
+                checkpoint.replicated(&lora.layer_replication).unwrap()
+            };
+            assert_eq!(deeper().config()["num_hidden_layers"], 4);
+            let open = || {
+                let (spec, deeper) = (OpenSpec::new(deeper().config().clone()), deeper());
+                backend.open(DeviceId(0), &spec, deeper.weights()).unwrap()
+            };
+            let at = format!("{model} on {}", backend.name());
+            check_adapter(&at, &open, &folder, &rows.rows);
         }
     }
 }

@@ -126,6 +126,7 @@ pub fn combine(
 ) -> Result<Combined, WeightsError> {
     check_numbers(shares, how)?;
     let sources = shares.iter().enumerate().map(Source::of).collect::<Result<Vec<_>, _>>()?;
+    check_layers(&sources)?;
     let base_model = match base_model {
         Some(named) => Some(named.to_owned()),
         None => common_base(shares)?,
@@ -292,6 +293,19 @@ fn common_base(shares: &[Share<'_>]) -> Result<Option<String>, WeightsError> {
     Ok(base)
 }
 
+/// All must stand on the same layers, in the same order.
+fn check_layers(sources: &[Source<'_>]) -> Result<(), WeightsError> {
+    let layers = |source: &Source<'_>| source.spec.layer_replication.clone();
+    match sources.iter().find(|source| layers(source) != layers(&sources[0])) {
+        Some(other) => Err(WeightsError::Uncombinable {
+            adapter: other.name.to_owned(),
+            problem: format!("its `layer_replication` is not that of `{}`", sources[0].name),
+            help: "name adapters of equally many layers",
+        }),
+        None => Ok(()),
+    }
+}
+
 fn by_module<'s, 'a>(sources: &'s [Source<'a>]) -> BTreeMap<&'a str, Vec<&'s Source<'a>>> {
     let mut modules: BTreeMap<&str, Vec<&Source<'_>>> = BTreeMap::new();
     for source in sources {
@@ -392,6 +406,7 @@ fn spec(sources: &[Source<'_>], made: &[Made]) -> LoraSpec {
         init_lora_weights: LoraInit::Default,
         rank_pattern: others().collect(),
         alpha_pattern: others().map(|(name, r)| (name, r as f64)).collect::<IndexMap<_, _>>(),
+        layer_replication: sources[0].spec.layer_replication.clone(),
         seed: 0,
     }
 }

@@ -30,6 +30,7 @@ const READ: &[&str] = &[
     "alpha_pattern",
     "bias",
     "init_lora_weights",
+    "layer_replication",
     "lora_alpha",
     "lora_dropout",
     "peft_type",
@@ -50,7 +51,6 @@ const REFUSED: &[&str] = &[
     "exclude_modules",
     "fan_in_fan_out",
     "kasa_config",
-    "layer_replication",
     "layers_pattern",
     "layers_to_transform",
     "loftq_config",
@@ -84,6 +84,7 @@ pub(super) fn read(path: &Path, text: &Value) -> Result<LoraSpec, WeightsError> 
         init_lora_weights: keys.start()?,
         rank_pattern: keys.pattern("rank_pattern")?,
         alpha_pattern: keys.pattern("alpha_pattern")?,
+        layer_replication: keys.get("layer_replication", Vec::new())?,
         seed: 0,
     };
     if spec.r == 0 {
@@ -234,6 +235,7 @@ pub(super) fn written(spec: &LoraSpec, base_model: Option<&str>) -> Value {
         "alpha_pattern": spec.alpha_pattern.iter().map(|(k, v)| (k.clone(), number(*v))).collect::<Map<_, _>>(),
         "bias": spec.bias,
         "init_lora_weights": start(spec.init_lora_weights),
+        "layer_replication": ranges(&spec.layer_replication),
         "lora_alpha": number(spec.lora_alpha),
         "lora_dropout": spec.lora_dropout,
         "peft_type": "LORA",
@@ -255,6 +257,10 @@ pub(super) fn written(spec: &LoraSpec, base_model: Option<&str>) -> Value {
 fn number(value: f64) -> Value {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() < EXACT { json!(value as i64) } else { json!(value) }
+}
+
+fn ranges(ranges: &[[usize; 2]]) -> Value {
+    if ranges.is_empty() { Value::Null } else { json!(ranges) }
 }
 
 fn start(init: LoraInit) -> Value {
