@@ -90,7 +90,7 @@ fn rustdoc() -> Result<()> {
 /// A training run that is killed at any of fifty moments ends as an uninterrupted one; a table of
 /// five gigabytes is read without them.
 fn kills_and_load() -> Result<()> {
-    full_tests("test(kills::) | test(load::)", &[("FIDELIO_FULL", "1")])
+    full_tests("test(/^(kills|load)::/)", &[("FIDELIO_FULL", "1")])
 }
 
 /// What reads the files that Fidelio writes.

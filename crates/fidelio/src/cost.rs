@@ -154,7 +154,8 @@ fn smaller(plan: &TrainPlan) -> Vec<(String, TrainPlan)> {
     plans
 }
 
-/// One update on the largest batch, at a rate of zero.
+/// One update on the largest batch, at a rate of zero, and the batch once more: only then is the
+/// optimizer's memory there, and the engine warm.
 fn time(
     session: &mut dyn Session,
     plan: &TrainPlan,
@@ -162,12 +163,13 @@ fn time(
 ) -> Result<Duration, Error> {
     reset_peak_memory();
     let learner = session.learn(&plan.learn)?;
-    let began = Instant::now();
     let loss = learner.accumulate(&workload.largest)?;
-    let seconds_per_batch = began.elapsed().as_secs_f64();
     let began = Instant::now();
     learner.update(0.0, loss.weight)?;
     let seconds_per_update = began.elapsed().as_secs_f64();
+    let began = Instant::now();
+    learner.accumulate(&workload.largest)?;
+    let seconds_per_batch = began.elapsed().as_secs_f64();
     let largest_batch = workload.largest.forest.tokens.len() as u64;
     let batches = workload.tokens as f64 / (largest_batch as f64).max(1.0);
     let seconds = batches * seconds_per_batch + workload.updates as f64 * seconds_per_update;

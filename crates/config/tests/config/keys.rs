@@ -52,6 +52,9 @@ fn samples(takes: &'static Type, name: &str) -> Vec<Value> {
         Type::Form(_) => vec![json!("flex"), json!("wgpu:1")],
         Type::Choice(choices) => choices.iter().map(|choice| json!(choice.name)).collect(),
         Type::List(of, least) => {
+            if name == "layer_replication" {
+                return vec![json!([[0, 2]]), json!([[0, 2], [1, 3]])];
+            }
             if name == "probabilities" {
                 return vec![json!([0.5, 0.25, 0.25]), json!([1, 0, 0])];
             }

@@ -85,8 +85,8 @@ fn the_merged_adapter_learns_on_and_the_others_are_kept() {
         a.display(),
         model_folder(&b).display()
     );
-    let rate = "trainer.learning_rate=1e-6";
-    let run = case(test, &[&adapters, "trainer.train_steps=1", rate]).unwrap();
+    let rate = "trainer.learning_rate=1e-5";
+    let run = case(test, &[&adapters, "trainer.train_steps=3", rate]).unwrap();
     let told = train(&run, &both);
     assert!(
         told.iter().any(|note| note.contains("`new` is neither trained nor in use")),
@@ -112,7 +112,7 @@ fn the_merged_adapter_learns_on_and_the_others_are_kept() {
     };
     let merged = peft::open(&adapter_folder(&both).unwrap()).unwrap();
     let difference = largest_difference(&merged, &merge.merge().unwrap().adapter);
-    assert!(difference > 0.0 && difference < 1e-5, "one small step: {difference}");
+    assert!(difference > 0.0 && difference < 1e-4, "small steps: {difference}");
 
     let data = &taught.data;
     assert!((accuracy(&both, Some("a"), data) - 1.0).abs() < 1e-9);
