@@ -3,7 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fidelio_benchmarks::{stored, values};
-use fidelio_kernels::{Format, Matrix, linear};
+use fidelio_kernels::{Arithmetic, Format, Matrix, linear};
 use std::hint::black_box;
 
 const FORMATS: [Format; 4] = [Format::F32, Format::Q8_0, Format::Q4_1, Format::Q4_0];
@@ -19,9 +19,15 @@ fn products(criterion: &mut Criterion) {
         for format in FORMATS {
             let bytes = stored(format, ROWS, COLS);
             let weight = Matrix { format, bytes: &bytes, rows: ROWS, cols: COLS };
-            group.bench_function(BenchmarkId::from_parameter(format!("{format:?}")), |bencher| {
-                bencher.iter(|| linear(black_box(&x), weight, None, &mut out));
-            });
+            for arithmetic in [Arithmetic::F32, Arithmetic::Int8] {
+                if arithmetic == Arithmetic::Int8 && !format.has_integers() {
+                    continue;
+                }
+                let name = format!("{format:?}_{arithmetic:?}");
+                group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+                    bencher.iter(|| linear(black_box(&x), weight, None, arithmetic, &mut out));
+                });
+            }
         }
         group.finish();
     }

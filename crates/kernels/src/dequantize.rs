@@ -8,7 +8,7 @@ mod blocks32;
 mod codes;
 mod plain;
 
-pub(crate) use codes::{CODES, code_of, dynamic_map};
+pub(crate) use codes::{CODES, INT8_STEP, code_of, dynamic_map};
 pub(crate) use plain::half;
 
 use crate::{

@@ -106,6 +106,18 @@ impl Format {
         rows.checked_mul(self.row_bytes(cols))?.checked_add(rest)
     }
 
+    /// Whether elements are integers times a scale of their group (and plus an offset of it), so
+    /// that products with integers are exact within a group: [`Arithmetic::Int8`] is for these.
+    ///
+    /// [`Arithmetic::Int8`]: crate::Arithmetic::Int8
+    pub const fn has_integers(self) -> bool {
+        use Format::*;
+        match self {
+            Q4_0 | Q4_1 | Q5_0 | Q5_1 | Q8_0 | Q2_K | Q3_K | Q4_K | Q5_K | Q6_K | Int8 => true,
+            F32 | F16 | BF16 | Nf4 | Fp4 | Nf4Double | Fp4Double => false,
+        }
+    }
+
     /// Bytes of one row of a matrix.
     pub(crate) const fn row_bytes(self, cols: usize) -> usize {
         let scale = if matches!(self, Self::Int8) { 4 } else { 0 };

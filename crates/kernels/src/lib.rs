@@ -1,18 +1,19 @@
 //! CPU kernels over slices: products with quantised weights, attention, norms, scoring.
 //!
 //! Everything is plain functions over `f32` activations and weights as a file stores them.
-//! The main type is [`Matrix`], a stored weight; the main function is [`linear`].
+//! The main type is [`Matrix`], a stored weight; the main function is [`linear`], in one of two
+//! [arithmetics](Arithmetic).
 //! The instruction set is chosen at run time ([`active_path`]), work that is large enough is
 //! spread over rayon's global pool, and what a row gets never depends on the other rows of a call:
 //! each number is summed in an order that only its own inputs decide.
 //!
 //! ```
-//! use fidelio_kernels::{Format, Matrix, linear};
+//! use fidelio_kernels::{Arithmetic, Format, Matrix, linear};
 //!
 //! let bytes: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0].iter().flat_map(|w| w.to_le_bytes()).collect();
 //! let weight = Matrix { format: Format::F32, bytes: &bytes, rows: 2, cols: 2 };
 //! let mut out = [0.0; 2];
-//! linear(&[10.0, 1.0], weight, None, &mut out);
+//! linear(&[10.0, 1.0], weight, None, Arithmetic::F32, &mut out);
 //! assert_eq!(out, [12.0, 34.0]);
 //! ```
 //!
@@ -49,7 +50,7 @@ pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, atten
 pub use dequantize::{dequantize, dequantize_rows};
 pub use dynamic::Dynamic;
 pub use format::{Format, Matrix};
-pub use linear::{embed, linear};
+pub use linear::{Arithmetic, embed, linear};
 pub use loss::{Weighed, cross_entropy};
 pub use norm::{rms_norm, rms_norm_backward};
 pub use quantize::quantize;

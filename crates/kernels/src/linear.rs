@@ -13,6 +13,8 @@ use crate::{
     threads::{with_scratch, worth_spreading},
 };
 
+mod int8;
+
 /// Columns that a panel spans: a multiple of every block length, small enough that a few rows of
 /// activations and of weights stay in the first-level cache.
 const DEPTH: usize = 1024;
@@ -23,15 +25,37 @@ const STEP: usize = 12;
 /// Weight rows of a panel when many rows of activations share it.
 const PANEL: usize = 48;
 
+/// What numbers a product of activations with stored weights is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Arithmetic {
+    /// Weights are decoded to 32-bit floats, activations are taken as they are.
+    #[default]
+    F32,
+    /// Where the weights [are integers with scales](Format::has_integers), activations are rounded
+    /// to integers of 8 bits with a scale for each 32 of them, and integers are multiplied. With
+    /// weights of other formats as `F32`.
+    ///
+    /// An activation moves by at most 1/254 of the largest size among its 32. One that is not
+    /// finite makes all of its row NaN. Activations below 1.5e-36 count as 0 where all 32 are.
+    Int8,
+}
+
 /// `out[n, rows] = x[n, cols] · wᵀ (+ bias)`.
 ///
 /// Each number of `out` depends on its own row of `x` and of `w` alone, to the last bit: neither
-/// the number of rows nor the number of threads changes it.
+/// the number of rows nor the number of threads changes it. With [`Arithmetic::Int8`] and integers
+/// it is the same on every machine.
 ///
 /// # Panics
 /// When the sizes do not fit.
-pub fn linear(x: &[f32], w: Matrix<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
-    linear_on(Path::active(), x, w, bias, out);
+pub fn linear(
+    x: &[f32],
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    arithmetic: Arithmetic,
+    out: &mut [f32],
+) {
+    linear_on(Path::active(), x, w, bias, arithmetic, out);
 }
 
 pub(crate) fn linear_on(
@@ -39,6 +63,7 @@ pub(crate) fn linear_on(
     x: &[f32],
     w: Matrix<'_>,
     bias: Option<&[f32]>,
+    arithmetic: Arithmetic,
     out: &mut [f32],
 ) {
     w.check();
@@ -49,14 +74,18 @@ pub(crate) fn linear_on(
     let n = out.len() / w.rows;
     assert_eq!(x.len(), n * w.cols, "x is not [{n}, {}]", w.cols);
     assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias is not [{}]", w.rows);
+    if arithmetic == Arithmetic::Int8 && w.format.has_integers() && w.cols > 0 {
+        return int8::multiply(path, x, w, bias, out);
+    }
 
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
     let tile_rows = tile_rows(n, w.rows, spread);
     let mut pieces = columns(out, w.rows, tile_rows);
     let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
         let first = i * tile_rows;
+        start(out, bias, first);
         with_scratch(panel_rows(n) * w.cols.min(DEPTH), |panel| {
-            path.run(Tile { x, w, first, bias, out, panel });
+            path.run(Tile { x, w, first, out, panel });
         });
     };
     if spread {
@@ -111,12 +140,21 @@ fn columns(out: &mut [f32], rows: usize, width: usize) -> Vec<&mut [f32]> {
     pieces
 }
 
+/// What products are added to: the bias from row `first` of the weights on, or 0.
+fn start(out: &mut [&mut [f32]], bias: Option<&[f32]>, first: usize) {
+    for out in out {
+        match bias {
+            Some(bias) => out.copy_from_slice(&bias[first..][..out.len()]),
+            None => out.fill(0.0),
+        }
+    }
+}
+
 /// Some rows of the weight times all rows of `x`.
 struct Tile<'a, 'o> {
     x: &'a [f32],
     w: Matrix<'a>,
     first: usize,
-    bias: Option<&'a [f32]>,
     out: &'a mut [&'o mut [f32]],
     panel: &'a mut [f32],
 }
@@ -126,14 +164,8 @@ impl Kernel for Tile<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, w, first, bias, out, panel } = self;
+        let Self { x, w, first, out, panel } = self;
         let (rows, panel_rows) = (out[0].len(), panel_rows(out.len()));
-        for out in out.iter_mut() {
-            match bias {
-                Some(bias) => out.copy_from_slice(&bias[first..][..rows]),
-                None => out.fill(0.0),
-            }
-        }
         for k in (0..w.cols).step_by(DEPTH) {
             let depth = DEPTH.min(w.cols - k);
             for row in (0..rows).step_by(panel_rows) {

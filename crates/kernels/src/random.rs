@@ -63,10 +63,10 @@ impl Random {
 
 /// An owned [`Matrix`].
 pub(crate) struct Stored {
-    format: Format,
-    bytes: Vec<u8>,
-    rows: usize,
-    cols: usize,
+    pub(crate) format: Format,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
 }
 
 impl Stored {

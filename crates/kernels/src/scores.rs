@@ -3,7 +3,7 @@
 //! A few rows' logits exist at a time, never all.
 
 use crate::{
-    Matrix,
+    Arithmetic, Matrix,
     activation::exp,
     linear::linear_on,
     simd::{Kernel, Path, Simd},
@@ -56,12 +56,18 @@ pub struct Top {
 ///
 /// # Panics
 /// When the sizes do not fit, or a row or token does not exist.
-pub fn token_scores(hidden: &[f32], head: Matrix<'_>, asked: &[Asked], out: &mut Vec<TokenScore>) {
+pub fn token_scores(
+    hidden: &[f32],
+    head: Matrix<'_>,
+    arithmetic: Arithmetic,
+    asked: &[Asked],
+    out: &mut Vec<TokenScore>,
+) {
     let path = Path::active();
     let unknown = TokenScore { logprob: f32::NAN, rank: u32::MAX, top: u32::MAX };
     out.clear();
     out.resize(asked.len(), unknown);
-    answer(hidden, head, asked.iter().map(|a| a.row), |questions, logits| {
+    answer(hidden, head, arithmetic, asked.iter().map(|a| a.row), |questions, logits| {
         let Summary { top, logsumexp } = path.run(Summarise { logits });
         for &(_, i) in questions {
             let logit = logits[asked[i].token as usize];
@@ -76,9 +82,14 @@ pub fn token_scores(hidden: &[f32], head: Matrix<'_>, asked: &[Asked], out: &mut
 ///
 /// # Panics
 /// When the sizes do not fit, or a row or token does not exist.
-pub fn top_logits(hidden: &[f32], head: Matrix<'_>, asked: &[TopAsked<'_>]) -> Vec<Top> {
+pub fn top_logits(
+    hidden: &[f32],
+    head: Matrix<'_>,
+    arithmetic: Arithmetic,
+    asked: &[TopAsked<'_>],
+) -> Vec<Top> {
     let mut tops = vec![Top { entries: Vec::new(), logsumexp: f32::NAN }; asked.len()];
-    answer(hidden, head, asked.iter().map(|a| a.row), |questions, logits| {
+    answer(hidden, head, arithmetic, asked.iter().map(|a| a.row), |questions, logits| {
         for &(_, i) in questions {
             tops[i] = top_of(logits, asked[i].k, asked[i].also);
         }
@@ -108,6 +119,7 @@ pub fn top_of(logits: &[f32], k: usize, also: &[u32]) -> Top {
 fn answer(
     hidden: &[f32],
     head: Matrix<'_>,
+    arithmetic: Arithmetic,
     rows: impl Iterator<Item = u32>,
     mut tell: impl FnMut(&[(u32, usize)], &[f32]),
 ) {
@@ -126,7 +138,7 @@ fn answer(
         for (x, questions) in x.chunks_exact_mut(head.cols).zip(some) {
             x.copy_from_slice(&hidden[questions[0].0 as usize * head.cols..][..head.cols]);
         }
-        linear_on(Path::active(), x, head, None, logits);
+        linear_on(Path::active(), x, head, None, arithmetic, logits);
         for (questions, logits) in some.iter().zip(logits.chunks_exact(head.rows)) {
             tell(questions, logits);
         }

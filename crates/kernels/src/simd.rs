@@ -19,6 +19,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Chunk: Copy;
     /// Floats in a register.
     const LANES: usize;
+    /// Eight floats, on every path.
+    type Eight: Copy;
+    /// Eight integers, on every path, or the bytes or pairs of halves that they consist of.
+    type Ints: Copy;
 
     fn chunks(x: &[f32]) -> (&[Self::Chunk], &[f32]);
     fn chunks_mut(x: &mut [f32]) -> (&mut [Self::Chunk], &mut [f32]);
@@ -37,6 +41,39 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn affine(self, q: u64, center: i32, scale: f32, offset: Option<f32>, out: &mut [f32; 8]);
     /// `table[q] · scale` for the eight bytes `q`, all below 16.
     fn lookup(self, q: u64, table: &[f32; 16], scale: f32, out: &mut [f32; 8]);
+
+    fn eight(self, from: &[f32; 8]) -> Self::Eight;
+    fn splat_eight(self, x: f32) -> Self::Eight;
+    fn store_eight(self, v: Self::Eight, to: &mut [f32; 8]);
+    fn mul_eight(self, a: Self::Eight, b: Self::Eight) -> Self::Eight;
+    fn add_eight(self, a: Self::Eight, b: Self::Eight) -> Self::Eight;
+    /// Integers as floats, rounded to nearest even.
+    fn float(self, v: Self::Ints) -> Self::Eight;
+    /// Eight IEEE halves.
+    fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight;
+
+    fn ints(self, from: &[i32; 8]) -> Self::Ints;
+    fn splat_int(self, x: i32) -> Self::Ints;
+    fn store_ints(self, v: Self::Ints, to: &mut [i32; 8]);
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
+    /// Lane `j` of the `i`th result holds bytes `4i` to `4i + 3` of row `j`.
+    fn transpose(self, rows: [&[u8; 16]; 8]) -> [Self::Ints; 4];
+    /// `lane >> shift & mask`, without regard to signs.
+    fn bits(self, v: Self::Ints, shift: u32, mask: u32) -> Self::Ints;
+    /// `low | high << shift`
+    fn join(self, low: Self::Ints, high: Self::Ints, shift: u32) -> Self::Ints;
+    /// Bits `at` to `at + 3` of each lane as the lowest bits of its four bytes.
+    fn spread(self, v: Self::Ints, at: u32) -> Self::Ints;
+    /// The even and the odd bytes of each lane as signed halves.
+    fn widen(self, v: Self::Ints) -> [Self::Ints; 2];
+    /// Adds the products of unsigned bytes `w` and signed bytes `x` to sums that only
+    /// [`Self::settle`] understands and that start at 0. The sizes of no two neighbouring bytes of
+    /// `w`, added over all steps, may exceed 258, and no size of `x` 127.
+    fn mul_bytes(self, w: Self::Ints, x: Self::Ints, sums: Self::Ints) -> Self::Ints;
+    /// The sums of the four products in each lane.
+    fn settle(self, sums: Self::Ints) -> Self::Ints;
+    /// Adds the products of signed halves `w` and `x`, two in each lane.
+    fn mul_halves(self, w: Self::Ints, x: Self::Ints, sums: Self::Ints) -> Self::Ints;
 }
 
 /// Work that is compiled for each instruction set.
@@ -101,6 +138,8 @@ impl Simd for Portable {
     type V = [f32; 4];
     type Chunk = [f32; 4];
     const LANES: usize = 4;
+    type Eight = [f32; 8];
+    type Ints = [i32; 8];
 
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[Self::Chunk], &[f32]) {
@@ -171,6 +210,156 @@ impl Simd for Portable {
             *out = table[usize::from(q & 15)] * scale;
         }
     }
+
+    #[inline(always)]
+    fn eight(self, from: &[f32; 8]) -> Self::Eight {
+        *from
+    }
+
+    #[inline(always)]
+    fn splat_eight(self, x: f32) -> Self::Eight {
+        [x; 8]
+    }
+
+    #[inline(always)]
+    fn store_eight(self, v: Self::Eight, to: &mut [f32; 8]) {
+        *to = v;
+    }
+
+    #[inline(always)]
+    fn mul_eight(self, mut a: Self::Eight, b: Self::Eight) -> Self::Eight {
+        for i in 0..8 {
+            a[i] *= b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn add_eight(self, mut a: Self::Eight, b: Self::Eight) -> Self::Eight {
+        for i in 0..8 {
+            a[i] += b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn float(self, v: Self::Ints) -> Self::Eight {
+        let mut floats = [0.0; 8];
+        for i in 0..8 {
+            floats[i] = v[i] as f32;
+        }
+        floats
+    }
+
+    #[inline(always)]
+    fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight {
+        let mut floats = [0.0; 8];
+        self.halves(&bytes, &mut floats);
+        floats
+    }
+
+    #[inline(always)]
+    fn ints(self, from: &[i32; 8]) -> Self::Ints {
+        *from
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::Ints {
+        [x; 8]
+    }
+
+    #[inline(always)]
+    fn store_ints(self, v: Self::Ints, to: &mut [i32; 8]) {
+        *to = v;
+    }
+
+    #[inline(always)]
+    fn add_ints(self, mut a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        for i in 0..8 {
+            a[i] += b[i];
+        }
+        a
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [&[u8; 16]; 8]) -> [Self::Ints; 4] {
+        let mut lanes = [[0; 8]; 4];
+        for j in 0..8 {
+            for (lanes, bytes) in lanes.iter_mut().zip(rows[j].as_chunks().0) {
+                lanes[j] = i32::from_le_bytes(*bytes);
+            }
+        }
+        lanes
+    }
+
+    #[inline(always)]
+    fn bits(self, mut v: Self::Ints, shift: u32, mask: u32) -> Self::Ints {
+        for lane in &mut v {
+            *lane = (lane.cast_unsigned() >> shift & mask).cast_signed();
+        }
+        v
+    }
+
+    #[inline(always)]
+    fn join(self, mut low: Self::Ints, high: Self::Ints, shift: u32) -> Self::Ints {
+        for i in 0..8 {
+            low[i] |= high[i] << shift;
+        }
+        low
+    }
+
+    #[inline(always)]
+    fn spread(self, mut v: Self::Ints, at: u32) -> Self::Ints {
+        for lane in &mut v {
+            *lane = ((*lane >> at & 15) * SPREAD) & 0x0101_0101;
+        }
+        v
+    }
+
+    #[inline(always)]
+    fn widen(self, v: Self::Ints) -> [Self::Ints; 2] {
+        let mut wide = [[0; 8]; 2];
+        for i in 0..8 {
+            let [a, b, c, d] = v[i].to_le_bytes().map(|byte| i16::from(byte.cast_signed()));
+            wide[0][i] = pair(a, c);
+            wide[1][i] = pair(b, d);
+        }
+        wide
+    }
+
+    #[inline(always)]
+    fn mul_bytes(self, w: Self::Ints, x: Self::Ints, mut sums: Self::Ints) -> Self::Ints {
+        for i in 0..8 {
+            let (w, x) = (w[i].to_le_bytes(), x[i].to_le_bytes());
+            for k in 0..4 {
+                sums[i] += i32::from(w[k]) * i32::from(x[k].cast_signed());
+            }
+        }
+        sums
+    }
+
+    #[inline(always)]
+    fn settle(self, sums: Self::Ints) -> Self::Ints {
+        sums
+    }
+
+    #[inline(always)]
+    fn mul_halves(self, w: Self::Ints, x: Self::Ints, mut sums: Self::Ints) -> Self::Ints {
+        for i in 0..8 {
+            sums[i] +=
+                i32::from(w[i] as i16) * i32::from(x[i] as i16) + (w[i] >> 16) * (x[i] >> 16);
+        }
+        sums
+    }
+}
+
+/// Times four bits: each as the lowest bit of a byte, among others.
+const SPREAD: i32 = 1 | 1 << 7 | 1 << 14 | 1 << 21;
+
+/// Two halves of one integer, the first being the lower one.
+#[inline(always)]
+pub(crate) fn pair(low: i16, high: i16) -> i32 {
+    i32::from(high) << 16 | i32::from(low.cast_unsigned())
 }
 
 /// `R` by `C` dot products at once, of rows that are all equally long.

@@ -15,12 +15,17 @@ thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Lends `len` floats of this thread, whatever they hold. Not to be nested.
+/// Floats in a cache line.
+const LINE: usize = 16;
+
+/// Lends `len` floats of this thread, whatever they hold, from the beginning of a cache line on.
+/// Not to be nested.
 pub(crate) fn with_scratch<R>(len: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
     SCRATCH.with_borrow_mut(|scratch| {
-        if scratch.len() < len {
-            scratch.resize(len, 0.0);
+        if scratch.len() < len + LINE {
+            scratch.resize(len + LINE, 0.0);
         }
-        work(&mut scratch[..len])
+        let before = scratch.as_ptr().align_offset(LINE * size_of::<f32>()).min(LINE);
+        work(&mut scratch[before..][..len])
     })
 }

@@ -12,7 +12,9 @@ use burn::{
     },
     tensor::TensorData,
 };
-use fidelio_kernels::{self as kernels, Asked, Heads, Matrix, TokenScore, Top, TopAsked};
+use fidelio_kernels::{
+    self as kernels, Arithmetic, Asked, Heads, Matrix, TokenScore, Top, TopAsked,
+};
 
 use crate::{Sees, StoredMatrix, plain::consecutive};
 
@@ -47,7 +49,7 @@ pub(crate) fn linear_stored<B: Host>(
 ) -> FloatTensor<B> {
     let n = x.shape()[0];
     let mut out = vec![0.0; n * m.rows];
-    kernels::linear(&B::floats(x), matrix(&B::raw(w), m), None, &mut out);
+    kernels::linear(&B::floats(x), matrix(&B::raw(w), m), None, Arithmetic::F32, &mut out);
     make::<B, 2>(out, [n, m.rows], x.device())
 }
 
@@ -205,7 +207,8 @@ pub(crate) fn token_scores_stored<B: Host>(
     asked: &[Asked],
 ) -> Vec<TokenScore> {
     let mut out = Vec::with_capacity(asked.len());
-    kernels::token_scores(&B::floats(hidden), matrix(&B::raw(head), m), asked, &mut out);
+    let head = &B::raw(head);
+    kernels::token_scores(&B::floats(hidden), matrix(head, m), Arithmetic::F32, asked, &mut out);
     out
 }
 
@@ -218,7 +221,7 @@ pub(crate) fn top_logits_stored<B: Host>(
 ) -> Vec<Top> {
     let rows = hidden.shape()[0] as u32;
     let asked: Vec<_> = (0..rows).map(|row| TopAsked { row, k, also }).collect();
-    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), &asked)
+    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), Arithmetic::F32, &asked)
 }
 
 /// Makes a [`Host`] an [`crate::LlmBackend`].

@@ -10,7 +10,7 @@ use crate::{Format, format::NESTED, simd::Simd};
 pub(crate) const CODES: usize = 16;
 
 /// One step of a byte, as a share of its row's largest number.
-const INT8_STEP: f32 = 1.0 / 127.0;
+pub(crate) const INT8_STEP: f32 = 1.0 / 127.0;
 
 /// Quantiles of the normal distribution, brought to [-1, 1] so that 0 is one of them.
 #[expect(

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{embed, linear_on};
+use super::{Arithmetic::F32, embed, linear_on};
 use crate::{Format, random::Random, simd::Path};
 
 /// Checks one product on every path.
@@ -14,7 +14,7 @@ fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, se
     let bias = random.numbers(rows);
     for path in Path::all() {
         let mut out = vec![f32::NAN; n * rows];
-        linear_on(path, &x, stored.matrix(), with_bias.then_some(&bias[..]), &mut out);
+        linear_on(path, &x, stored.matrix(), with_bias.then_some(&bias[..]), F32, &mut out);
         for (i, out) in out.iter().enumerate() {
             let (row, of) = (i / rows, i % rows);
             let pairs = x[row * cols..][..cols].iter().zip(&weights[of * cols..][..cols]);
@@ -64,12 +64,12 @@ fn floats_need_no_alignment() {
     let stored = random.weights(Format::F32, 7, 33);
     let x = random.numbers(33);
     let (mut expected, mut got) = (vec![0.0; 7], vec![0.0; 7]);
-    linear_on(Path::active(), &x, stored.matrix(), None, &mut expected);
+    linear_on(Path::active(), &x, stored.matrix(), None, F32, &mut expected);
     for shift in 0..4 {
         let mut bytes = vec![0; shift];
         bytes.extend(stored.matrix().bytes);
         let shifted = crate::Matrix { bytes: &bytes[shift..], ..stored.matrix() };
-        linear_on(Path::active(), &x, shifted, None, &mut got);
+        linear_on(Path::active(), &x, shifted, None, F32, &mut got);
         assert_eq!(got, expected);
     }
 }
@@ -83,10 +83,10 @@ fn a_row_does_not_depend_on_the_others() {
         let x = random.numbers(23 * cols);
         for path in Path::all() {
             let mut together = vec![0.0; 23 * rows];
-            linear_on(path, &x, stored.matrix(), None, &mut together);
+            linear_on(path, &x, stored.matrix(), None, F32, &mut together);
             for n in [1, 2, 3, 4, 5, 7, 11] {
                 let mut some = vec![0.0; n * rows];
-                linear_on(path, &x[4 * cols..][..n * cols], stored.matrix(), None, &mut some);
+                linear_on(path, &x[4 * cols..][..n * cols], stored.matrix(), None, F32, &mut some);
                 assert_eq!(some, together[4 * rows..][..n * rows], "{format:?}, {n} rows");
             }
         }

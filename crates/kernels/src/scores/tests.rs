@@ -1,7 +1,11 @@
 //! Against all logits, in `f64`.
 
 use super::{Asked, Top, TopAsked, token_scores, top_logits, top_of};
-use crate::{Format, linear, random::Random};
+use crate::{
+    Arithmetic::{F32, Int8},
+    Format, linear,
+    random::Random,
+};
 
 const COLS: usize = 64;
 const VOCABULARY: usize = 1003;
@@ -17,13 +21,13 @@ fn scores_are_those_of_all_logits() {
     let n = 80;
     let hidden = random.numbers(n * COLS);
     let mut logits = vec![0.0; n * VOCABULARY];
-    linear(&hidden, head.matrix(), None, &mut logits);
+    linear(&hidden, head.matrix(), None, F32, &mut logits);
     // Out of order, some rows several times, some never.
     let asked: Vec<_> = (0..200)
         .map(|_| Asked { row: random.below(n) as u32, token: random.below(VOCABULARY) as u32 })
         .collect();
     let mut scores = Vec::new();
-    token_scores(&hidden, head.matrix(), &asked, &mut scores);
+    token_scores(&hidden, head.matrix(), F32, &asked, &mut scores);
     assert_eq!(scores.len(), asked.len());
     for (asked, score) in asked.iter().zip(&scores) {
         let logits = &logits[asked.row as usize * VOCABULARY..][..VOCABULARY];
@@ -42,9 +46,9 @@ fn the_largest_logits_come_with_those_asked_for() {
     let head = random.weights(Format::F32, VOCABULARY, COLS);
     let hidden = random.numbers(3 * COLS);
     let mut logits = vec![0.0; 3 * VOCABULARY];
-    linear(&hidden, head.matrix(), None, &mut logits);
+    linear(&hidden, head.matrix(), None, F32, &mut logits);
     let asked = [TopAsked { row: 2, k: 5, also: &[7, 3] }, TopAsked { row: 0, k: 0, also: &[9] }];
-    let tops = top_logits(&hidden, head.matrix(), &asked);
+    let tops = top_logits(&hidden, head.matrix(), F32, &asked);
     for (asked, top) in asked.iter().zip(&tops) {
         let logits = &logits[asked.row as usize * VOCABULARY..][..VOCABULARY];
         let mut sorted: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
@@ -64,7 +68,7 @@ fn ties_go_to_the_smaller_id() {
     let mut scores = Vec::new();
     let ones: Vec<u8> = [1.0_f32; 4].iter().flat_map(|w| w.to_le_bytes()).collect();
     let head = crate::Matrix { format: Format::F32, bytes: &ones, rows: 4, cols: 1 };
-    token_scores(&[2.0], head, &[Asked { row: 0, token: 3 }], &mut scores);
+    token_scores(&[2.0], head, F32, &[Asked { row: 0, token: 3 }], &mut scores);
     assert_eq!((scores[0].rank, scores[0].top), (0, 0));
     assert!((scores[0].logprob + 4_f32.ln()).abs() < 1e-6);
 }
@@ -73,7 +77,27 @@ fn ties_go_to_the_smaller_id() {
 fn no_question_costs_nothing() {
     let head = Random(3).weights(Format::F32, 4, 2);
     let mut scores = Vec::new();
-    token_scores(&[0.0; 2], head.matrix(), &[], &mut scores);
+    token_scores(&[0.0; 2], head.matrix(), F32, &[], &mut scores);
     assert!(scores.is_empty());
-    assert!(top_logits(&[0.0; 2], head.matrix(), &[]).is_empty());
+    assert!(top_logits(&[0.0; 2], head.matrix(), F32, &[]).is_empty());
+}
+
+/// The questions are answered from the logits of the arithmetic that is asked for.
+#[test]
+fn scores_follow_the_arithmetic() {
+    let mut random = Random(4);
+    let head = random.weights(Format::Q4_1, VOCABULARY, COLS);
+    let hidden = random.numbers(3 * COLS);
+    let mut logits = vec![0.0; 3 * VOCABULARY];
+    linear(&hidden, head.matrix(), None, Int8, &mut logits);
+    let asked: Vec<_> = (0..3).map(|row| Asked { row, token: 7 * row }).collect();
+    let mut scores = Vec::new();
+    token_scores(&hidden, head.matrix(), Int8, &asked, &mut scores);
+    let tops = [0, 1, 2].map(|row| TopAsked { row, k: 4, also: &[5] });
+    let tops = top_logits(&hidden, head.matrix(), Int8, &tops);
+    for (i, logits) in logits.chunks(VOCABULARY).enumerate() {
+        let expected = f64::from(logits[7 * i]) - log_sum_exp(logits);
+        assert!((f64::from(scores[i].logprob) - expected).abs() < 2e-6);
+        assert_eq!(tops[i], top_of(logits, 4, &[5]));
+    }
 }

@@ -1,16 +1,24 @@
 //! AVX2 with fused multiply-add and half-precision conversion: x86 since 2013.
 #![expect(unsafe_code, reason = "vector intrinsics")]
 
-use std::arch::x86_64::{
-    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128, _mm_cvtsi64_si128,
-    _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi64x, _mm256_add_ps, _mm256_blendv_ps,
-    _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
-    _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_mul_ps,
-    _mm256_permutevar8x32_ps, _mm256_set1_epi32, _mm256_set1_ps, _mm256_slli_epi32,
-    _mm256_storeu_ps, _mm256_sub_epi32,
+use std::arch::{
+    asm,
+    x86_64::{
+        __m128i, __m256, __m256i, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128,
+        _mm_cvtsi64_si128, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_set_epi16,
+        _mm_set_epi64x, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
+        _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
+        _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+        _mm256_mul_ps, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permutevar8x32_ps,
+        _mm256_set_m128i, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps,
+        _mm256_sll_epi32, _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16,
+        _mm256_srl_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi32,
+        _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+    },
 };
 
-use super::{Kernel, Simd};
+use super::{Kernel, SPREAD, Simd};
 
 /// Proof that AVX2, FMA and F16C were detected: only [`Avx2::detect`] makes one.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +47,8 @@ impl Simd for Avx2 {
     type V = __m256;
     type Chunk = [f32; 8];
     const LANES: usize = 8;
+    type Eight = __m256;
+    type Ints = __m256i;
 
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[Self::Chunk], &[f32]) {
@@ -117,6 +127,117 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves that the features are present.
         self.store(unsafe { looked_up(q, low, high, scale) }, out);
     }
+
+    #[inline(always)]
+    fn eight(self, from: &[f32; 8]) -> Self::Eight {
+        self.load(from)
+    }
+
+    #[inline(always)]
+    fn splat_eight(self, x: f32) -> Self::Eight {
+        self.splat(x)
+    }
+
+    #[inline(always)]
+    fn store_eight(self, v: Self::Eight, to: &mut [f32; 8]) {
+        self.store(v, to);
+    }
+
+    #[inline(always)]
+    fn mul_eight(self, a: Self::Eight, b: Self::Eight) -> Self::Eight {
+        // SAFETY: `self` proves that the feature is present.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn add_eight(self, a: Self::Eight, b: Self::Eight) -> Self::Eight {
+        // SAFETY: `self` proves that the feature is present.
+        unsafe { _mm256_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn float(self, v: Self::Ints) -> Self::Eight {
+        // SAFETY: `self` proves that the feature is present.
+        unsafe { _mm256_cvtepi32_ps(v) }
+    }
+
+    #[inline(always)]
+    fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { gathered_halves(bytes) }
+    }
+
+    #[inline(always)]
+    fn ints(self, from: &[i32; 8]) -> Self::Ints {
+        // SAFETY: `self` proves the feature; 32 bytes are readable; any alignment will do.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn splat_int(self, x: i32) -> Self::Ints {
+        // SAFETY: `self` proves that the feature is present.
+        unsafe { _mm256_set1_epi32(x) }
+    }
+
+    #[inline(always)]
+    fn store_ints(self, v: Self::Ints, to: &mut [i32; 8]) {
+        // SAFETY: `self` proves the feature; 32 bytes are writable; any alignment will do.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints {
+        // SAFETY: `self` proves that the feature is present.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn transpose(self, rows: [&[u8; 16]; 8]) -> [Self::Ints; 4] {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { transposed(rows) }
+    }
+
+    #[inline(always)]
+    fn bits(self, v: Self::Ints, shift: u32, mask: u32) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { bits(v, shift, mask) }
+    }
+
+    #[inline(always)]
+    fn join(self, low: Self::Ints, high: Self::Ints, shift: u32) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { joined(low, high, shift) }
+    }
+
+    #[inline(always)]
+    fn spread(self, v: Self::Ints, at: u32) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { spread(v, at) }
+    }
+
+    #[inline(always)]
+    fn widen(self, v: Self::Ints) -> [Self::Ints; 2] {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { widened(v) }
+    }
+
+    #[inline(always)]
+    fn mul_bytes(self, w: Self::Ints, x: Self::Ints, sums: Self::Ints) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { bytes_multiplied(w, x, sums) }
+    }
+
+    #[inline(always)]
+    fn settle(self, sums: Self::Ints) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { settled(sums) }
+    }
+
+    #[inline(always)]
+    fn mul_halves(self, w: Self::Ints, x: Self::Ints, sums: Self::Ints) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { halves_multiplied(w, x, sums) }
+    }
 }
 
 #[inline]
@@ -156,4 +277,89 @@ fn one_half(bytes: [u8; 2]) -> f32 {
 fn halves(bytes: [[u8; 2]; 8]) -> __m256 {
     let bytes = u128::from_le_bytes(bytemuck::cast(bytes));
     _mm256_cvtph_ps(_mm_set_epi64x((bytes >> 64) as i64, bytes as i64))
+}
+
+/// As `halves`, for those that do not lie together in memory.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn gathered_halves(bytes: [[u8; 2]; 8]) -> __m256 {
+    let [a, b, c, d, e, f, g, h] = bytes.map(i16::from_le_bytes);
+    _mm256_cvtph_ps(_mm_set_epi16(h, g, f, e, d, c, b, a))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn sixteen(bytes: &[u8; 16]) -> __m128i {
+    let bytes = u128::from_le_bytes(*bytes);
+    _mm_set_epi64x((bytes >> 64) as i64, bytes as i64)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn transposed(rows: [&[u8; 16]; 8]) -> [__m256i; 4] {
+    let two = |low, high| _mm256_set_m128i(sixteen(high), sixteen(low));
+    let (a, b) = (two(rows[0], rows[4]), two(rows[1], rows[5]));
+    let (c, d) = (two(rows[2], rows[6]), two(rows[3], rows[7]));
+    let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+    let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+    [
+        _mm256_unpacklo_epi64(ab, cd),
+        _mm256_unpackhi_epi64(ab, cd),
+        _mm256_unpacklo_epi64(ab_high, cd_high),
+        _mm256_unpackhi_epi64(ab_high, cd_high),
+    ]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn bits(v: __m256i, shift: u32, mask: u32) -> __m256i {
+    let moved = _mm256_srl_epi32(v, _mm_cvtsi32_si128(shift.cast_signed()));
+    _mm256_and_si256(moved, _mm256_set1_epi32(mask.cast_signed()))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn joined(low: __m256i, high: __m256i, shift: u32) -> __m256i {
+    _mm256_or_si256(low, _mm256_sll_epi32(high, _mm_cvtsi32_si128(shift.cast_signed())))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn spread(v: __m256i, at: u32) -> __m256i {
+    let spread = _mm256_mullo_epi32(bits(v, at, 15), _mm256_set1_epi32(SPREAD));
+    _mm256_and_si256(spread, _mm256_set1_epi8(1))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn widened(v: __m256i) -> [__m256i; 2] {
+    [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(v)), _mm256_srai_epi16::<8>(v)]
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn bytes_multiplied(w: __m256i, x: __m256i, sums: __m256i) -> __m256i {
+    in_order(_mm256_add_epi16(sums, _mm256_maddubs_epi16(w, x)))
+}
+
+/// The same, unknown to the compiler, which otherwise puts long sums of integers in an order that
+/// needs more registers than there are.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn in_order(mut v: __m256i) -> __m256i {
+    // SAFETY: there is no instruction.
+    unsafe { asm!("/* {0} */", inout(ymm_reg) v, options(pure, nomem, nostack, preserves_flags)) };
+    v
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn settled(sums: __m256i) -> __m256i {
+    _mm256_madd_epi16(sums, _mm256_set1_epi16(1))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn halves_multiplied(w: __m256i, x: __m256i, sums: __m256i) -> __m256i {
+    in_order(_mm256_add_epi32(sums, _mm256_madd_epi16(w, x)))
 }
