@@ -15,6 +15,9 @@ pub(crate) struct Args {
     /// Also what is slow or needs foreign software.
     #[arg(long)]
     full: bool,
+    /// Begin at this step, where an earlier run stopped.
+    #[arg(long, value_name = "STEP")]
+    from: Option<String>,
 }
 
 const TYPOS: &str = "1.52.0";
@@ -50,6 +53,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         steps.push(("fuzzing", Box::new(fuzzing)));
     }
 
+    let first = match &args.from {
+        None => 0,
+        Some(from) => steps.iter().position(|(name, _)| name == from).with_context(|| {
+            let names: Vec<&str> = steps.iter().map(|(name, _)| *name).collect();
+            format!("there is no step `{from}`; the steps are {}", names.join(", "))
+        })?,
+    };
+    let steps = steps.split_off(first);
     let mut times = Vec::new();
     for (name, step) in &steps {
         eprintln!("\n== {name}");

@@ -1,6 +1,6 @@
 //! What can go wrong below the seam.
 
-use crate::{AdapterId, RowId, Verb};
+use crate::{AdapterId, Precision, RowId, Verb};
 
 /// A call that failed and changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,20 @@ pub enum BackendError {
         what: String,
         /// What to do.
         help: String,
+    },
+    /// Arithmetic that the engine does not have.
+    #[error(
+        "`{backend}` does not compute in {}, only in {}",
+        precision.name(),
+        known.iter().map(|it| it.name()).collect::<Vec<_>>().join(", ")
+    )]
+    Precision {
+        /// Its name.
+        backend: String,
+        /// What was asked for.
+        precision: Precision,
+        /// What it has.
+        known: Vec<Precision>,
     },
     /// A verb that this backend does not have.
     #[error("this backend cannot {0:?}")]

@@ -49,6 +49,19 @@ pub enum Precision {
     /// 32-bit floats throughout.
     #[default]
     F32,
+    /// Where weights are integers with scales, activations are rounded to 8 bits by blocks of 32 and
+    /// multiplied as integers; all else in 32-bit floats. Such a session does not learn.
+    Int8Activations,
+}
+
+impl Precision {
+    /// As a run file writes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int8Activations => "int8-activations",
+        }
+    }
 }
 
 /// How keys and values are kept in the cache.

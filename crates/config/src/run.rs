@@ -297,11 +297,13 @@ pub enum Backend {
 
 /// How exactly a run computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Precision {
     /// What the device does best.
     Auto,
     /// Single precision.
     F32,
+    /// Activations of 8 bits where weights are integers.
+    Int8Activations,
 }

@@ -196,6 +196,14 @@ pub enum Error {
         /// How they are stored.
         encoding: String,
     },
+    /// `precision: int8-activations` over weights without integers.
+    #[error(
+        "`precision: int8-activations` does nothing: no weight of `{base_model}` is an integer"
+    )]
+    NoIntegers {
+        /// As the user wrote it.
+        base_model: String,
+    },
     /// A run or run file without an adapter to merge.
     #[error("there is no adapter to merge")]
     NoAdapter,
@@ -239,6 +247,10 @@ impl Error {
             Self::Quantized { .. } => Some(
                 "remove `quantization`: adapters learn beside the file's own blocks as they are; \
                  or name the unquantised model"
+                    .into(),
+            ),
+            Self::NoIntegers { .. } => Some(
+                "name a quantised GGUF file, add `quantization: {bits: 8}`, or leave `precision` out"
                     .into(),
             ),
             Self::NoRun { .. } => {

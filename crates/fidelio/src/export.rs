@@ -184,7 +184,8 @@ impl<'a> Export<'a> {
     pub fn drift_from_rounded(&self, written: &Path) -> Result<Option<Drift>, Error> {
         let rounded = |run: &&RunFile| Opening::of(run.config()).quantization.is_some();
         let Some(run) = self.run.as_ref().filter(rounded) else { return Ok(None) };
-        let mut learnt = Generator::of_run(self.machine, run, &Silent)?;
+        let how = Opening::of(run.config()).exact();
+        let mut learnt = Generator::of_run_as(self.machine, run, &how, &Silent)?;
         let expected = answers(&mut learnt, &mut crate::Silent)?;
         let found = answers(&mut self.open(&written.to_string_lossy())?, &mut crate::Silent)?;
         drift(&expected, &found).map(Some)
@@ -194,7 +195,7 @@ impl<'a> Export<'a> {
     fn original(&self) -> Result<Generator, Error> {
         match &self.run {
             Some(run) => {
-                let how = Opening { quantization: None, ..Opening::of(run.config()) };
+                let how = Opening { quantization: None, ..Opening::of(run.config()).exact() };
                 Generator::of_run_as(self.machine, run, &how, &Silent)
             }
             None => self.open(&self.model.card().base_model),
@@ -203,7 +204,7 @@ impl<'a> Export<'a> {
 
     /// Another model, where this one is compared.
     fn open(&self, model: &str) -> Result<Generator, Error> {
-        Generator::open(self.machine, model, &self.device, &Silent)
+        Generator::open(self.machine, model, &self.device, &Opening::default(), &Silent)
     }
 }
 

@@ -71,15 +71,6 @@ impl Generator {
         machine: &Machine,
         base_model: &str,
         device: &str,
-        progress: &dyn Progress,
-    ) -> Result<Self, Error> {
-        Self::open_as(machine, base_model, device, &Opening::default(), progress)
-    }
-
-    fn open_as(
-        machine: &Machine,
-        base_model: &str,
-        device: &str,
         how: &Opening,
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
@@ -112,7 +103,7 @@ impl Generator {
     ) -> Result<Self, Error> {
         let config = run.config();
         let Some(trained) = Trained::in_use(machine, run)? else {
-            return Self::open_as(machine, &run.base_model(), &config.device, how, progress);
+            return Self::open(machine, &run.base_model(), &config.device, how, progress);
         };
         let device = machine.device(&config.device)?;
         let model = Model::find(machine, &run.base_model(), progress)?;

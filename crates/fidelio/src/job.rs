@@ -28,6 +28,7 @@ pub struct Job {
     pub(crate) plan: Plan,
     pub(crate) model: Model,
     pub(crate) device: Device,
+    opening: Opening,
     pub(crate) session: Option<Box<dyn Session>>,
     /// What the session computes with, once it is open.
     pub(crate) adapter: Option<AdapterId>,
@@ -143,7 +144,7 @@ impl Job {
         data: &DataArgs,
     ) -> Result<Self, Error> {
         let config = run.config();
-        let opening = Opening::of(config);
+        let opening = opening(run);
         let trained = Trained::in_use(machine, run)?;
         let adapter = match &trained {
             Some(trained) => Some(trained.adapter.spec.clone()),
@@ -151,6 +152,7 @@ impl Job {
         };
         let model = model.under(adapter.as_ref())?;
         model.check_roundable(opening.quantization)?;
+        model.check_integers(&opening)?;
         let context = plan::context(config, &model);
         let labels = labels(config, rows.source.as_ref())?;
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
@@ -169,7 +171,7 @@ impl Job {
             fidelio_version: env!("CARGO_PKG_VERSION"),
             model: model.card(),
             device: device.name(),
-            precision: "f32",
+            precision: opening.precision.name(),
             quantization: opening.quantization,
             weight_bytes: model.weight_bytes(opening.quantization),
             rope_scaling: opening.rotary,
@@ -205,6 +207,7 @@ impl Job {
             plan,
             model,
             device,
+            opening,
             session: None,
             adapter: None,
             trained,
@@ -222,6 +225,11 @@ impl Job {
     /// Everything that was decided.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// How the model is put on its device.
+    pub(crate) fn opening(&self) -> Opening {
+        self.opening
     }
 
     /// The rows of the run.
@@ -251,7 +259,7 @@ impl Job {
         if let Some(session) = self.session.take() {
             return Ok(session);
         }
-        let how = Opening { rotary: self.plan.rope_scaling, quantization: self.plan.quantization };
+        let how = self.opening;
         let Some(trained) = &self.trained else { return self.model.open(&self.device, &how) };
         let (session, adapter) = self.model.open_adapted(&self.device, &how, &trained.adapter)?;
         self.adapter = Some(adapter);
@@ -332,6 +340,12 @@ impl Prepared {
         let Rendered { ids: prompt, learn, .. } = rendered;
         Self { number, place, prompt, learn, answers, learnt_bytes }
     }
+}
+
+/// How a run's model is put on its device: exactly where it learns.
+fn opening(run: &RunFile) -> Opening {
+    let how = Opening::of(run.config());
+    if learns(run) { how.exact() } else { how }
 }
 
 /// Whether a run is to learn, and has not yet.

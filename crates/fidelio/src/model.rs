@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use fidelio_backend::{
-    AdapterId, AdapterSpec, Encoding, OpenSpec, Quantization, RotaryScaling, Session,
+    AdapterId, AdapterSpec, Encoding, OpenSpec, Precision, Quantization, RotaryScaling, Session,
 };
 use fidelio_config::RunConfig;
 use fidelio_prompting::{
@@ -51,12 +51,23 @@ pub struct Opening {
     pub rotary: Option<RotaryScaling>,
     /// How weights are rounded.
     pub quantization: Option<Quantization>,
+    /// The arithmetic of activations.
+    pub precision: Precision,
 }
 
 impl Opening {
     /// What a run file asks for.
     pub fn of(config: &RunConfig) -> Self {
-        Self { rotary: plan::rotary(config), quantization: plan::quantization(config) }
+        Self {
+            rotary: plan::rotary(config),
+            quantization: plan::quantization(config),
+            precision: plan::precision(config),
+        }
+    }
+
+    /// The same in the arithmetic that everything is compared with, and that learns.
+    pub(crate) fn exact(self) -> Self {
+        Self { precision: Precision::F32, ..self }
     }
 }
 
@@ -146,9 +157,11 @@ impl Model {
     /// [`Error::Quantized`], and when the engine cannot run it.
     pub fn open(&self, device: &Device, how: &Opening) -> Result<Box<dyn Session>, Error> {
         self.check_roundable(how.quantization)?;
+        self.check_integers(how)?;
         let mut spec = OpenSpec::new(self.checkpoint.config().clone());
         spec.rotary = how.rotary;
         spec.quantization = how.quantization;
+        spec.precision = how.precision;
         Ok(device.backend.open(device.id, &spec, self.checkpoint.weights())?)
     }
 
@@ -177,6 +190,20 @@ impl Model {
             }
         };
         self.checkpoint.weights().iter().filter_map(bytes).sum()
+    }
+
+    /// Refuses arithmetic of integers over weights of which none are.
+    pub(crate) fn check_integers(&self, how: &Opening) -> Result<(), Error> {
+        let integers = |(name, encoding, shape): (&str, Encoding, &[usize])| match how.quantization
+        {
+            Some(to) if Quantization::covers(name, shape) => to == Quantization::Int8,
+            _ => encoding.is_quantised(),
+        };
+        let asked = how.precision == Precision::Int8Activations;
+        if asked && !self.checkpoint.weights().iter().any(integers) {
+            return Err(Error::NoIntegers { base_model: self.name.clone() });
+        }
+        Ok(())
     }
 
     /// Refuses to round weights that are rounded already.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use fidelio_backend::{Quantization, RotaryScaling};
+use fidelio_backend::{Precision, Quantization, RotaryScaling};
 use fidelio_config::{self as config, LabelScore, OutputFeature, RunConfig};
 use fidelio_data::Source;
 use fidelio_eval::{LabelMatcher, MatchKind, MatchRule};
@@ -361,6 +361,15 @@ pub(crate) fn rotary(config: &RunConfig) -> Option<RotaryScaling> {
         config::RopeType::Linear => RotaryScaling::Linear { factor: scaling.factor },
         config::RopeType::Dynamic => RotaryScaling::Dynamic { factor: scaling.factor },
     })
+}
+
+/// The arithmetic of activations that a run file wants.
+pub(crate) fn precision(config: &RunConfig) -> Precision {
+    match config.precision {
+        config::Precision::Int8Activations => Precision::Int8Activations,
+        // The bounds of the reference numerics hold for nothing less.
+        _ => Precision::F32,
+    }
 }
 
 /// How a run file wants weights rounded.

@@ -18,7 +18,7 @@ use fidelio_weights::{
 use serde::Serialize;
 
 use crate::{
-    DataArgs, Error, Event, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
+    DataArgs, Error, Event, Job, Machine, Model, Observer, Opening, Results, RunFile, SplitChoice,
     adapters::Bystanders,
     hashes::{FileHash, Hashes},
     job::Tried,
@@ -114,6 +114,14 @@ impl Training {
             _ => ValidationRows::default(),
         };
         let job = Job::prepare_with_answers(machine, run, model, &part(SplitChoice::Training))?;
+        let asked = Opening::of(run.config()).precision;
+        if asked != job.opening().precision {
+            observer.on(&Event::Note(format!(
+                "learning computes in {}; {} is for answers",
+                job.opening().precision.name(),
+                asked.name()
+            )));
+        }
         let others = Bystanders::of(machine, run.config())?;
         for name in &others.new {
             observer.on(&Event::Note(format!(

@@ -94,6 +94,14 @@ impl BurnBackend {
         Device::enumerate(kind).into_vec()
     }
 
+    fn precisions(&self) -> &'static [Precision] {
+        if self.runs_on_cpu() {
+            &[Precision::F32, Precision::Int8Activations]
+        } else {
+            &[Precision::F32]
+        }
+    }
+
     fn runs_on_cpu(&self) -> bool {
         matches!(self.name(), "flex" | "ndarray")
     }
@@ -115,7 +123,7 @@ impl Backend for BurnBackend {
             name: self.name().into(),
             about: self.about().into(),
             devices,
-            precisions: vec![Precision::F32],
+            precisions: self.precisions().to_vec(),
             verbs: vec![
                 Verb::Extend,
                 Verb::Fork,
@@ -139,6 +147,13 @@ impl Backend for BurnBackend {
             device: device.0,
             reason: format!("it has {} devices, counted from 0", devices.len()),
         })?;
+        if !self.precisions().contains(&spec.precision) {
+            return Err(BackendError::Precision {
+                backend: self.name().into(),
+                precision: spec.precision,
+                known: self.precisions().to_vec(),
+            });
+        }
         let memory = if self.runs_on_cpu() { available_memory() } else { None };
         Ok(Box::new(BurnSession::open(spec, weights, found, memory)?))
     }

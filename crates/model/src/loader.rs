@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use fidelio_backend::{BackendError, Encoding, Quantization, TensorView, Weights};
-use fidelio_ops::{Format, StoredMatrix, Weight, dequantize};
+use fidelio_backend::{
+    BackendError, Encoding, OpenSpec, Precision, Quantization, TensorView, Weights,
+};
+use fidelio_ops::{Arithmetic, Format, StoredMatrix, Weight, dequantize};
 
 /// Tensors that old exporters wrote and that hold nothing a model needs.
 const DERIVED: &str = "rotary_emb.inv_freq";
@@ -28,19 +30,22 @@ pub(crate) struct Loader<'a> {
     weights: &'a dyn Weights,
     device: &'a Device,
     quantization: Option<Quantization>,
+    arithmetic: Arithmetic,
     left: BTreeSet<String>,
     modules: Vec<Module>,
     problems: Vec<String>,
 }
 
 impl<'a> Loader<'a> {
-    pub(crate) fn new(
-        weights: &'a dyn Weights,
-        device: &'a Device,
-        quantization: Option<Quantization>,
-    ) -> Self {
+    pub(crate) fn new(weights: &'a dyn Weights, device: &'a Device, spec: &OpenSpec) -> Self {
         let left = weights.names().into_iter().filter(|name| !name.ends_with(DERIVED)).collect();
-        Self { weights, device, quantization, left, modules: Vec::new(), problems: Vec::new() }
+        let arithmetic = match spec.precision {
+            Precision::Int8Activations => Arithmetic::Int8,
+            _ => Arithmetic::F32,
+        };
+        let quantization = spec.quantization;
+        let (modules, problems) = (Vec::new(), Vec::new());
+        Self { weights, device, quantization, arithmetic, left, modules, problems }
     }
 
     /// Notes a linear layer.
@@ -59,7 +64,7 @@ impl<'a> Loader<'a> {
     /// fails.
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Weight {
         let Some((view, format)) = self.view(name, &[rows, cols]) else { return self.nothing() };
-        let stored = StoredMatrix { format, rows, cols };
+        let stored = StoredMatrix { format, rows, cols, arithmetic: self.arithmetic };
         let rounds = self.quantization.filter(|_| Quantization::covers(name, &view.shape));
         let Some(to) = rounds else { return Weight::new(view.bytes, stored, self.device) };
         match unroundable(name, stored, to) {

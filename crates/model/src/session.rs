@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use burn::tensor::{Device, Tensor};
 use fidelio_backend::{
     AdapterId, AdapterSpec, Answer, Answers, Ask, BackendError, Batch, Capacity, Footprint, Learn,
-    LearnSpec, Logits, OpenSpec, Parent, RowId, RowStep, RowTo, Score, Scores, Session, Shape,
-    Want, Wanted, Weights,
+    LearnSpec, Logits, OpenSpec, Parent, Precision, RowId, RowStep, RowTo, Score, Scores, Session,
+    Shape, Want, Wanted, Weights,
 };
 use fidelio_ops::{Asked, Top};
 
@@ -35,6 +35,7 @@ pub(crate) struct BurnSession {
     learning: Option<learner::Learning>,
     /// Whether weights were rounded, so that they cannot learn.
     rounded: bool,
+    precision: Precision,
 }
 
 impl BurnSession {
@@ -44,7 +45,7 @@ impl BurnSession {
         device: &Device,
         memory: Option<u64>,
     ) -> Result<Self, BackendError> {
-        let mut loader = Loader::new(weights, device, spec.quantization);
+        let mut loader = Loader::new(weights, device, spec);
         let model = arch::build(spec, &mut loader)?;
         let modules = loader.finish()?;
         let sizes = model.sizes();
@@ -61,6 +62,7 @@ impl BurnSession {
             next_adapter: 0,
             learning: None,
             rounded: spec.quantization.is_some(),
+            precision: spec.precision,
         })
     }
 

@@ -10,7 +10,7 @@ use burn::backend::{
     Backend, backend_extension,
     tensor::{FloatTensor, IntTensor},
 };
-use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, Top};
+use fidelio_kernels::{Arithmetic, Asked, Format, Run, Span, TokenScore, Top};
 
 use crate::plain;
 
@@ -23,6 +23,8 @@ pub struct StoredMatrix {
     pub rows: usize,
     /// Inputs; whole blocks of the format.
     pub cols: usize,
+    /// What numbers its products are made of, where the device has kernels for it.
+    pub arithmetic: Arithmetic,
 }
 
 /// What the tokens of a batch attend to: per run of queries, earlier spans and then itself.

@@ -12,9 +12,7 @@ use burn::{
     },
     tensor::TensorData,
 };
-use fidelio_kernels::{
-    self as kernels, Arithmetic, Asked, Heads, Matrix, TokenScore, Top, TopAsked,
-};
+use fidelio_kernels::{self as kernels, Asked, Heads, Matrix, TokenScore, Top, TopAsked};
 
 use crate::{Sees, StoredMatrix, plain::consecutive};
 
@@ -49,7 +47,7 @@ pub(crate) fn linear_stored<B: Host>(
 ) -> FloatTensor<B> {
     let n = x.shape()[0];
     let mut out = vec![0.0; n * m.rows];
-    kernels::linear(&B::floats(x), matrix(&B::raw(w), m), None, Arithmetic::F32, &mut out);
+    kernels::linear(&B::floats(x), matrix(&B::raw(w), m), None, m.arithmetic, &mut out);
     make::<B, 2>(out, [n, m.rows], x.device())
 }
 
@@ -208,7 +206,7 @@ pub(crate) fn token_scores_stored<B: Host>(
 ) -> Vec<TokenScore> {
     let mut out = Vec::with_capacity(asked.len());
     let head = &B::raw(head);
-    kernels::token_scores(&B::floats(hidden), matrix(head, m), Arithmetic::F32, asked, &mut out);
+    kernels::token_scores(&B::floats(hidden), matrix(head, m), m.arithmetic, asked, &mut out);
     out
 }
 
@@ -221,7 +219,7 @@ pub(crate) fn top_logits_stored<B: Host>(
 ) -> Vec<Top> {
     let rows = hidden.shape()[0] as u32;
     let asked: Vec<_> = (0..rows).map(|row| TopAsked { row, k, also }).collect();
-    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), Arithmetic::F32, &asked)
+    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), m.arithmetic, &asked)
 }
 
 /// Makes a [`Host`] an [`crate::LlmBackend`].

@@ -35,6 +35,8 @@ mod tensor;
 mod weight;
 
 pub use backend::{LlmBackend, Sees, StoredMatrix};
-pub use fidelio_kernels::{Asked, Format, Run, Span, TokenScore, Top, Weighed, dequantize};
+pub use fidelio_kernels::{
+    Arithmetic, Asked, Format, Run, Span, TokenScore, Top, Weighed, dequantize,
+};
 pub use tensor::{attention, gated_silu, low_rank, rms_norm, rotary, store};
 pub use weight::{Loss, Weight};

@@ -9,7 +9,7 @@ use burn::{
     },
     tensor::{DType, TensorData, try_read_sync},
 };
-use fidelio_kernels::{Asked, Format, Run, Span};
+use fidelio_kernels::{Arithmetic, Asked, Format, Run, Span};
 
 use crate::{LlmBackend, Sees, StoredMatrix, plain};
 
@@ -65,7 +65,10 @@ fn stored<B: Backend>(
     let len = bytes.len();
     let bytes = burn::tensor::Bytes::from_bytes_vec(bytes);
     let data = TensorData::from_bytes(bytes, [len], DType::U8);
-    (B::int_from_data(data, &B::Device::default()), StoredMatrix { format, rows, cols })
+    (
+        B::int_from_data(data, &B::Device::default()),
+        StoredMatrix { format, rows, cols, arithmetic: Arithmetic::F32 },
+    )
 }
 
 fn linear_and_head<B: LlmBackend>() {

@@ -415,7 +415,7 @@ fn decode<B: Backend>(
     B::float_from_data(TensorData::new(out, [rows, matrix.cols]), device)
 }
 
-fn as_matrix(bytes: &[u8], StoredMatrix { format, rows, cols }: StoredMatrix) -> Matrix<'_> {
+fn as_matrix(bytes: &[u8], StoredMatrix { format, rows, cols, .. }: StoredMatrix) -> Matrix<'_> {
     Matrix { format, bytes, rows, cols }
 }
 

@@ -48,7 +48,7 @@ impl Weight {
     /// # Panics
     /// When the bytes are not `rows` rows of whole blocks; the caller has compared the sizes.
     pub fn new(bytes: bytes::Bytes, matrix: StoredMatrix, device: &Device) -> Self {
-        let StoredMatrix { format, rows, cols } = matrix;
+        let StoredMatrix { format, rows, cols, .. } = matrix;
         assert_eq!(Some(bytes.len()), format.bytes_of_matrix(rows, cols), "bytes of a matrix");
         if reads_stored(device) {
             let len = bytes.len();
@@ -66,9 +66,9 @@ impl Weight {
     /// # Panics
     /// As there, and when rows are not whole blocks of `to`.
     pub fn rounded(bytes: &[u8], from: StoredMatrix, to: Format, device: &Device) -> Self {
-        let StoredMatrix { format, rows, cols } = from;
+        let StoredMatrix { format, rows, cols, .. } = from;
         let rounded = quantize(Matrix { format, bytes, rows, cols }, to);
-        Self::new(rounded.into(), StoredMatrix { format: to, rows, cols }, device)
+        Self::new(rounded.into(), StoredMatrix { format: to, ..from }, device)
     }
 
     /// Outputs.

@@ -91,7 +91,7 @@ fn updates_go_downhill(open: &Open<'_>, _tolerance: f32) {
 fn batches_add_up(open: &Open<'_>, tolerance: f32) {
     let paths = separate(open().0.as_ref());
     let (one, other) = paths.split_at(1);
-    let at_once = learnt(open, &[paths.clone()]);
+    let at_once = learnt(open, std::slice::from_ref(&paths));
     let one_by_one = learnt(open, &[one.to_vec(), other.to_vec()]);
     let other_way = learnt(open, &[other.to_vec(), one.to_vec()]);
     same("in two batches", &at_once, &one_by_one, tolerance);
@@ -223,7 +223,7 @@ fn weighed(paths: &[Path], trains: Trains) -> Batch {
     batch
 }
 
-fn learner<'a>(session: &'a mut dyn Session, trains: Trains) -> &'a mut dyn Learn {
+fn learner(session: &mut dyn Session, trains: Trains) -> &mut dyn Learn {
     let spec = LearnSpec {
         trains,
         frozen: Vec::new(),

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use fidelio::{DataArgs, Generator, Machine, RunFile, SplitChoice, config::Override, data};
+use fidelio::{
+    DataArgs, Generator, Machine, Opening, RunFile, SplitChoice, backend::Precision,
+    config::Override, data,
+};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -30,6 +33,9 @@ pub(crate) struct RunFlags {
     /// What computes (`device`), for example `flex` or `cuda:1`.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
+    /// How exactly it computes (`precision`): `f32` or `int8-activations`.
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<String>,
     /// Keys of `generation` as a JSON map, or a JSON file that holds one.
     #[arg(long, value_name = "JSON")]
     generation_config: Option<String>,
@@ -91,6 +97,9 @@ impl RunFlags {
         if let Some(device) = &self.device {
             set("device", &Value::from(device.as_str()));
         }
+        if let Some(precision) = &self.precision {
+            set("precision", &Value::from(precision.as_str()));
+        }
         if let Some(rows) = self.batch_size {
             set("trainer.eval_batch_size", &rows);
         }
@@ -133,8 +142,30 @@ pub(crate) struct ModelFlags {
     /// What computes, for example `flex` or `cuda:1`.
     #[arg(long, value_name = "DEVICE", default_value = "auto")]
     device: String,
+    /// How exactly it computes; `int8-activations` is for quantised weights on the CPU
+    /// [default: f32, or what the run says].
+    #[arg(long, value_name = "PRECISION")]
+    precision: Option<Arithmetic>,
     #[command(flatten)]
     base: BaseFlags,
+}
+
+/// How exactly a model computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Arithmetic {
+    /// Single precision.
+    F32,
+    /// Activations of 8 bits over weights that are integers.
+    Int8Activations,
+}
+
+impl Arithmetic {
+    fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Int8Activations => Precision::Int8Activations,
+        }
+    }
 }
 
 impl ModelFlags {
@@ -150,10 +181,17 @@ impl ModelFlags {
     pub(crate) fn open(&self, machine: &Machine, ui: &Ui) -> Result<Generator, Failure> {
         let progress = Downloads::new(ui);
         let Some(folder) = &self.model_path else {
-            return Ok(Generator::open(machine, &self.model, &self.device, &progress)?);
+            let precision = self.precision.map(Arithmetic::precision).unwrap_or_default();
+            let how = Opening { precision, ..Opening::default() };
+            return Ok(Generator::open(machine, &self.model, &self.device, &how, &progress)?);
         };
-        let device = Override::new(format!("device={}", Value::from(self.device.as_str())));
-        let run = self.base.run(folder, &[device])?;
+        let mut overrides =
+            vec![Override::new(format!("device={}", Value::from(self.device.as_str())))];
+        if let Some(precision) = self.precision {
+            let precision = precision.precision().name();
+            overrides.push(Override::new(format!("precision={precision}")));
+        }
+        let run = self.base.run(folder, &overrides)?;
         let generator = Generator::of_run(machine, &run, &progress)?;
         if let Some(note) = generator.note() {
             ui.note(format!("note: {note}"));

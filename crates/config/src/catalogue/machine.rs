@@ -32,10 +32,16 @@ pub(super) static DEVICE: Form = Form {
 };
 
 pub(super) const PRECISIONS: &[Choice] = &[
-    built("auto", "What the device does best without leaving the goldens' bounds."),
+    built(
+        "auto",
+        "What the device does best without leaving the bounds of the reference numerics: `f32`.",
+    ),
     built("f32", "Single precision throughout; the reference numerics."),
     later("bf16", "bfloat16 arithmetic"),
-    later("int8-activations", "integer activations"),
+    built(
+        "int8-activations",
+        "On the CPU, over weights that are integers with scales (a GGUF file's, or `quantization: {bits: 8}`), activations are rounded to 8 bits by blocks of 32, as llama.cpp does: about twice as fast. For answers; learning computes in `f32`.",
+    ),
 ];
 
 const CACHE: &[Key] = &[

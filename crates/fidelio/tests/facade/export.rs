@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use fidelio::{
-    Error, Event, Export, Flow, Generator, Machine, Observer, RunFile, Stage, Target,
+    Error, Event, Export, Flow, Generator, Machine, Observer, Opening, RunFile, Stage, Target,
     backend::{Logits, RowStep, RowTo, Shape, Wanted},
     eval::Drift,
     weights::{
@@ -205,10 +205,12 @@ fn a_run_without_an_adapter_has_nothing_to_merge() {
 
 /// The logits of the last token of a prompt.
 fn logits(machine: &Machine, model: &Path) -> Vec<f32> {
-    let generator = Generator::open(machine, model.to_str().unwrap(), "flex", &Silent).unwrap();
+    let generator =
+        Generator::open(machine, model.to_str().unwrap(), "flex", &Opening::default(), &Silent)
+            .unwrap();
     let ids = generator.prompt("the capital of france", false, None).unwrap();
     let device = machine.device("flex").unwrap();
-    let mut session = generator.model().open(&device, &fidelio::Opening::default()).unwrap();
+    let mut session = generator.model().open(&device, &Opening::default()).unwrap();
     let wanted = Wanted::Last(Shape::Full);
     let step = RowStep { row: RowTo::New, tokens: &ids, adapter: None, wanted };
     let answer = session.extend(&[step]).unwrap().remove(0);
@@ -229,8 +231,10 @@ fn the_default_model_keeps_tokens_and_logits() {
     let from = Checkpoint::open(&folder).unwrap();
     let plan = GgufPlan::new(&from, "halves", Quantization::F16).unwrap();
     plan.write(from.weights(), &file, &mut unwatched).unwrap();
-    let [one, two] = [&path, &file]
-        .map(|model| Generator::open(&machine, model.to_str().unwrap(), "flex", &Silent).unwrap());
+    let [one, two] = [&path, &file].map(|model| {
+        Generator::open(&machine, model.to_str().unwrap(), "flex", &Opening::default(), &Silent)
+            .unwrap()
+    });
     let prompt =
         |it: &Generator| it.prompt("12 apples & 3 pears, 苹果", false, Some("Hi")).unwrap();
     assert_eq!(prompt(&one), prompt(&two));

@@ -82,9 +82,14 @@ fn what_is_written_loads_elsewhere() {
         let results = Results::create(&folder, true).unwrap();
         training.run(&results, false, &mut trainer::Silent).unwrap();
 
-        let generator =
-            Generator::open(&machine, &case.run.config().base_model, "flex", &weights::Silent)
-                .unwrap();
+        let generator = Generator::open(
+            &machine,
+            &case.run.config().base_model,
+            "flex",
+            &Opening::default(),
+            &weights::Silent,
+        )
+        .unwrap();
         ids = generator.prompt(PROMPT, false, None).unwrap();
         let (device, opening) = (machine.device("flex").unwrap(), Opening::default());
         let peft = model_folder(&folder);
@@ -110,8 +115,14 @@ fn what_is_written_loads_elsewhere() {
         to
     });
     let [merged, gguf @ ..] = &written;
-    let mut generator =
-        Generator::open(&machine, merged.to_str().unwrap(), "flex", &weights::Silent).unwrap();
+    let mut generator = Generator::open(
+        &machine,
+        merged.to_str().unwrap(),
+        "flex",
+        &Opening::default(),
+        &weights::Silent,
+    )
+    .unwrap();
     let decoding = Decoding { max_new_tokens: TOKENS, ..generator.decoding().unwrap() };
     let greedy = generator.generate(&ids, decoding, &mut |_| fidelio::Flow::Continue).unwrap().text;
 

@@ -3,7 +3,10 @@
 
 use fidelio::{
     Generator, Model, Opening,
-    backend::{Ask, Batch, Parent, RowStep, RowTo, Session, Shape, Target, Want, Wanted},
+    backend::{
+        Ask, Batch, Parent, Precision, Quantization, RowStep, RowTo, Session, Shape, Target, Want,
+        Wanted,
+    },
     prompting::{Conversation, Message},
     weights::{Checkpoint, ExportOptions, FloatType, Silent, export_folder},
 };
@@ -55,7 +58,8 @@ fn golden() -> Golden {
 /// All of the golden file, on one checkpoint and device.
 fn check(model: &str, device: &str) {
     let machine = machine();
-    let mut generator = Generator::open(&machine, model, device, &Silent).unwrap();
+    let mut generator =
+        Generator::open(&machine, model, device, &Opening::default(), &Silent).unwrap();
     let golden = golden();
     for case in &golden.greedy {
         check_greedy(&mut generator, case, device);
@@ -71,6 +75,59 @@ fn check(model: &str, device: &str) {
         let difference = (nll - f64::from(expected)).abs();
         assert!(difference < 1e-4, "a window on {device}: {nll}, transformers {expected}");
     }
+}
+
+/// Activations of 8 bits answer nearly as floats do: losses within a hundredth of transformers',
+/// and the likeliest next token among its two likeliest.
+#[test]
+fn integer_activations_stay_near_transformers() {
+    let Some(path) = default_model("integer_activations_stay_near_transformers") else { return };
+    let (machine, golden) = (machine(), golden());
+    let model = Model::find(&machine, path.to_str().unwrap(), &Silent).unwrap();
+    let how = Opening { precision: Precision::Int8Activations, ..Opening::default() };
+    for device in devices().iter().filter(|device| matches!(device.as_str(), "flex" | "ndarray")) {
+        let mut session = model.open(&machine.device(device).unwrap(), &how).unwrap();
+        let corpus = &golden.corpus_nll;
+        let windows = corpus.ids.chunks(corpus.window).zip(&corpus.nll);
+        let mut off = Vec::new();
+        for (ids, &expected) in windows {
+            off.push((mean_nll(session.as_mut(), ids) - f64::from(expected)).abs());
+        }
+        let mean = off.iter().sum::<f64>() / off.len() as f64;
+        assert!(mean > 1e-6 && mean < 1e-2, "{device}: {mean} off, of {off:?}");
+        for case in &golden.next_token {
+            let step = RowStep {
+                row: RowTo::New,
+                tokens: &case.ids,
+                adapter: None,
+                wanted: Wanted::Last(Shape::Top { k: 1, also: &[] }),
+            };
+            let answer = session.extend(&[step]).unwrap().remove(0);
+            let fidelio::backend::Logits::Top { entries, .. } = &answer.logits[0] else {
+                panic!("the top was asked for");
+            };
+            let likeliest = case.top10[..2].iter().map(|top| top.id).collect::<Vec<_>>();
+            assert!(likeliest.contains(&entries[0].0), "{device}, {}: {entries:?}", case.text);
+        }
+    }
+}
+
+/// Weights that are floats have no integers to multiply.
+#[test]
+fn integer_activations_over_floats_are_refused() {
+    let test = "integer_activations_over_floats_are_refused";
+    let Some(path) = default_model(test) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let floats = folder.path().join("floats");
+    export_folder(&Checkpoint::open(&path).unwrap(), &floats, &ExportOptions::default()).unwrap();
+    let (machine, how) =
+        (machine(), Opening { precision: Precision::Int8Activations, ..Opening::default() });
+    let model = Model::find(&machine, floats.to_str().unwrap(), &Silent).unwrap();
+    let device = machine.device("auto").unwrap();
+    let error = model.open(&device, &how).map(|_| ()).unwrap_err();
+    assert!(matches!(error, fidelio::Error::NoIntegers { .. }), "{error}");
+    let rounded = Opening { quantization: Some(Quantization::Int8), ..how };
+    model.open(&device, &rounded).map(|_| ()).unwrap();
 }
 
 fn mean_nll(session: &mut dyn Session, ids: &[u32]) -> f64 {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use fidelio_backend::{
     AdapterId, BackendError, Batch, Learn, LearnSpec, LossSum, ParameterInfo, Parent, Part,
-    TensorSink, Trains, UpdateReport, Weights,
+    Precision, TensorSink, Trains, UpdateReport, Weights,
 };
 use fidelio_ops::Weight;
 use regex::Regex;
@@ -40,6 +40,12 @@ pub(super) struct Learning {
 impl BurnSession {
     /// Begins to learn.
     pub(super) fn begin(&mut self, spec: &LearnSpec) -> Result<(), BackendError> {
+        if self.precision != Precision::F32 {
+            return Err(BackendError::Adapter {
+                what: format!("a session that computes in {} cannot learn", self.precision.name()),
+                help: "open it in f32".into(),
+            });
+        }
         if self.rounded && spec.trains == Trains::All {
             return Err(BackendError::Adapter {
                 what: "rounded weights cannot learn".into(),

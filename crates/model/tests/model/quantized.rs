@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use fidelio_backend::{
-    Backend as _, BackendError, DeviceId, OpenSpec, Quantization, Session, Trains, Weights as _,
+    Backend as _, BackendError, DeviceId, OpenSpec, Precision, Quantization, Session, Trains,
+    Weights as _, contract::check_session,
 };
 use fidelio_model::BurnBackend;
 
@@ -78,4 +79,24 @@ fn quantised_blocks_are_not_rounded_again() {
         panic!("it opened");
     };
     assert!(problems[0].contains("quantised already, as Q8_0"), "{problems:?}");
+}
+
+/// Rounded activations depend on their own row alone, and learn nothing.
+#[test]
+fn integer_activations_keep_the_contract() {
+    let golden = Golden::read("llama-quantized");
+    for backend in engines() {
+        let mut spec = OpenSpec::new(golden.config.clone());
+        spec.quantization = Some(Quantization::Int8);
+        spec.precision = Precision::Int8Activations;
+        let open = || backend.open(DeviceId(0), &spec, &golden.tensors);
+        if !matches!(backend.name(), "flex" | "ndarray") {
+            assert!(matches!(open().map(|_| ()), Err(BackendError::Precision { .. })));
+            continue;
+        }
+        check_session(&|| open().unwrap(), 2e-4);
+        let learns = crate::learning::spec(Trains::All, false);
+        let error = open().unwrap().learn(&learns).map(|_| ()).unwrap_err();
+        assert!(error.to_string().contains("int8-activations cannot learn"), "{error}");
+    }
 }
