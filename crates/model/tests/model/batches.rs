@@ -53,7 +53,9 @@ impl Observer for Losses {
 }
 
 /// Losses of every update, and what was learnt.
-fn learn(session: &mut dyn Session, plan: TrainPlan) -> (Vec<f64>, BTreeMap<String, Vec<f32>>) {
+type Learnt = (Vec<f64>, BTreeMap<String, Vec<f32>>);
+
+fn learn(session: &mut dyn Session, plan: TrainPlan) -> Learnt {
     let mut losses = Losses::default();
     Trainer::new(plan, session, &rows(), None, None, &mut losses).unwrap().run().unwrap();
     let mut learnt = TensorBuffer::new();
@@ -73,7 +75,7 @@ fn check(optimizer: &serde_json::Value, rate: f64, far: f32, losses_apart: f64) 
     let lora: LoraSpec = serde_json::from_str(lora).unwrap();
     for backend in engines() {
         for adapted in [true, false] {
-            let mut one_by_one: Option<(Vec<f64>, BTreeMap<String, Vec<f32>>)> = None;
+            let mut one_by_one: Option<Learnt> = None;
             for (batch_size, gradient_accumulation_steps, share_beginnings) in WAYS {
                 let mut session = golden.open(&backend);
                 let trains = if adapted {
