@@ -52,6 +52,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Eight IEEE halves.
     fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight;
 
+    /// Asks for the memory there, which need not exist, to be brought near.
+    fn prefetch(self, at: *const u8);
+
     fn ints(self, from: &[i32; 8]) -> Self::Ints;
     fn splat_int(self, x: i32) -> Self::Ints;
     fn store_ints(self, v: Self::Ints, to: &mut [i32; 8]);
@@ -257,6 +260,9 @@ impl Simd for Portable {
         self.halves(&bytes, &mut floats);
         floats
     }
+
+    #[inline(always)]
+    fn prefetch(self, _: *const u8) {}
 
     #[inline(always)]
     fn ints(self, from: &[i32; 8]) -> Self::Ints {

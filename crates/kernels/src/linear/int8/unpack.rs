@@ -17,6 +17,9 @@ impl Tile<'_> {
     /// Rows beyond the last one are copies of it.
     #[inline(always)]
     pub(super) fn fill<S: Simd>(&mut self, s: S, w: Matrix<'_>, first: usize, from: usize) {
+        // The next rows are asked for meanwhile: so many rows at a time are more streams than the
+        // machine follows by itself.
+        let ahead = TILE * w.row_bytes();
         for c in 0..WIDTH {
             let mut rows: [&[u8]; 8] = [&[]; 8];
             for (j, row) in rows.iter_mut().enumerate() {
@@ -29,8 +32,8 @@ impl Tile<'_> {
                             S,
                             { Format::$format as usize },
                             { Format::$format.block_bytes() },
-                        >(s, rows, c, from),)+
-                        _ => self.fill_bytes(s, rows, c, from),
+                        >(s, rows, c, from, ahead),)+
+                        _ => self.fill_bytes(s, rows, c, from, ahead),
                     }
                 };
             }
@@ -46,6 +49,7 @@ impl Tile<'_> {
         rows: [&[u8]; 8],
         c: usize,
         from: usize,
+        ahead: usize,
     ) {
         let format = const { Format::ALL[F] };
         let kind = const { Kind::of(Format::ALL[F]) };
@@ -58,6 +62,9 @@ impl Tile<'_> {
             let mut eight = [&[0; BYTES]; 8];
             for j in 0..8 {
                 eight[j] = &blocks[j][block / parts];
+                // A part of the block for each of its parts.
+                let skip = ahead + BYTES / parts * (block % parts);
+                s.prefetch(eight[j].as_ptr().wrapping_add(skip));
             }
             self.put(s, kind, codes(s, format, eight, block % parts), c, block);
             for group in 0..kind.groups {
@@ -73,7 +80,7 @@ impl Tile<'_> {
 
     /// Eight rows of bytes behind their scales, the last block filled up with zeros.
     #[inline(always)]
-    fn fill_bytes<S: Simd>(&mut self, s: S, rows: [&[u8]; 8], c: usize, from: usize) {
+    fn fill_bytes<S: Simd>(&mut self, s: S, rows: [&[u8]; 8], c: usize, from: usize, ahead: usize) {
         let mut scales = [0.0; 8];
         for (scale, row) in scales.iter_mut().zip(rows) {
             *scale = f32::from_le_bytes([row[0], row[1], row[2], row[3]]) * INT8_STEP;
@@ -81,6 +88,9 @@ impl Tile<'_> {
         let kind = Kind::of(Format::Int8);
         for block in 0..self.blocks {
             let at = 4 + (from + block) * BLOCK;
+            for row in rows {
+                s.prefetch(row.as_ptr().wrapping_add(at + ahead));
+            }
             let mut filled = [[0; BLOCK]; 8];
             let mut eight = [&[0; BLOCK]; 8];
             if rows[0].len() < at + BLOCK {
