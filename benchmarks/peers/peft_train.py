@@ -5,6 +5,8 @@ transformers' own trainer does it.
 """
 from task import ASKED, Stretch, answer
 
+import statistics
+
 import torch
 from transformers import AutoModelForCausalLM
 
@@ -36,12 +38,11 @@ for at in range(warm + steps):
         seconds.append(stretch.seconds)
         cores.append(stretch.cores)
 
-median = sorted(seconds)[len(seconds) // 2] if len(seconds) % 2 else sum(sorted(seconds)[len(seconds) // 2 - 1 :][:2]) / 2
 answer(
     ["torch", "transformers", "peft"],
     torch.get_num_threads(),
     ASKED["model"],
-    tokens_per_second=tokens.shape[1] * rows / median,
+    tokens_per_second=tokens.shape[1] * rows / statistics.median(seconds),
     first_loss=losses[0],
     last_loss=losses[-1],
     learns=sum(parameter.numel() for parameter in learns),

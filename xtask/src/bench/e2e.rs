@@ -61,6 +61,7 @@ pub(super) fn run(args: &Args) -> Result<()> {
     }
 
     let texts = Texts::load()?;
+    models::fetch(&cases)?;
     let binary = Binary::find(args.binary.as_deref())?;
     let peers = if cases.iter().all(|case| case.against.is_empty()) {
         None

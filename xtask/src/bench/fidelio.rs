@@ -26,7 +26,7 @@ impl Binary {
             Some(path) => (path.to_owned(), None),
             None => (release()?, commit()),
         };
-        let said = programs::output(Command::new(&path).args(["doctor", "--json"]))?;
+        let said = programs::output(clean(&path).args(["doctor", "--json"]))?;
         let Doctor { version, build } =
             serde_json::from_str(&said).context("`fidelio doctor --json` does not parse")?;
         Ok(Self { path, built: Built { version, build, commit } })
@@ -41,11 +41,8 @@ impl Binary {
 
     /// A command of it; with 0 threads there is one for each core.
     pub(super) fn command(&self, threads: usize) -> Command {
-        let mut command = Command::new(&self.path);
+        let mut command = clean(&self.path);
         command.args(["--offline", "--plain", "--threads", &threads.to_string()]);
-        if let Ok(cache) = places::cache() {
-            command.env("FIDELIO_CACHE_DIR", cache);
-        }
         command
     }
 
@@ -79,6 +76,17 @@ impl Binary {
             }
         }
     }
+}
+
+/// A command of a binary, without the settings of this shell.
+fn clean(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("FIDELIO_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// Builds it.

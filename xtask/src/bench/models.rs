@@ -10,6 +10,14 @@ use std::path::{Path, PathBuf};
 /// The alias of the model that `cargo xtask fetch` brings.
 const FETCHED: &str = "smollm2-135m";
 
+/// Brings what these cases need and do not bring themselves.
+pub(super) fn fetch(cases: &[Case]) -> Result<()> {
+    if cases.iter().any(|case| case.model == FETCHED) {
+        fetch::fetch(&[What::Models])?;
+    }
+    Ok(())
+}
+
 /// The file of a case's model, as it is.
 fn shipped(model: &str) -> Result<PathBuf> {
     if model != FETCHED {
@@ -19,7 +27,6 @@ fn shipped(model: &str) -> Result<PathBuf> {
         }
         bail!("`{model}` is neither `{FETCHED}` nor a file or folder");
     }
-    fetch::fetch(&[What::Models])?;
     let packages = pins::load()?;
     let mut files =
         packages.iter().filter(|it| it.what == What::Models).flat_map(|package| &package.files);
