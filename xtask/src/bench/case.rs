@@ -320,6 +320,6 @@ mod tests {
         assert_eq!(hash(""), hash("against = [{peer = \"llama.cpp\"}]\n"));
         assert_ne!(hash(""), hash("threads = 1\n"));
         assert_ne!(hash(""), case("").hash(b"other").unwrap());
-        assert_ne!(hash(""), case("").quick().hash(b"data").unwrap().repeat(2));
+        assert_ne!(hash(""), case("").quick().hash(b"data").unwrap());
     }
 }

@@ -63,6 +63,9 @@ pub(super) fn run(args: &Args) -> Result<()> {
     let texts = Texts::load()?;
     models::fetch(&cases)?;
     let binary = Binary::find(args.binary.as_deref())?;
+    if !binary.built.build.starts_with("release") {
+        eprintln!("bench: this is no release build: its figures show only that it works");
+    }
     let peers = if cases.iter().all(|case| case.against.is_empty()) {
         None
     } else {
@@ -166,7 +169,7 @@ impl Sides<'_> {
             config: case.hash(&self.texts.bytes)?,
             threads: case.threads(),
             fidelio: self.binary.built.clone(),
-            case,
+            case: Case { model: models::shown(&case.model), ..case },
             sides,
         })
     }

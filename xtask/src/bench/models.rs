@@ -34,6 +34,11 @@ fn shipped(model: &str) -> Result<PathBuf> {
     Ok(places::cache()?.join(&file.to))
 }
 
+/// What a model is called where results are kept: a path names a machine.
+pub(super) fn shown(model: &str) -> String {
+    Path::new(model).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
 /// The GGUF file of a case's model with these weights; made once.
 pub(super) fn file(binary: &Binary, case: &Case, weights: Weights) -> Result<PathBuf> {
     let shipped = shipped(&case.model)?;
@@ -79,4 +84,22 @@ fn made(binary: &Binary, from: &Path, weights: &str, format: &str) -> Result<Pat
         programs::run(export.arg(from).arg("--output").arg(&path))?;
     }
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_shown_without_its_folder() {
+        assert_eq!(shown(FETCHED), FETCHED);
+        assert_eq!(shown("/home/me/model.gguf"), "model.gguf");
+        assert_eq!(shown("models/folder/"), "folder");
+    }
+
+    #[test]
+    fn a_model_that_is_not_there_is_an_error() {
+        let error = shipped("no/such.gguf").unwrap_err().to_string();
+        assert!(error.contains("no/such.gguf") && error.contains(FETCHED), "{error}");
+    }
 }
