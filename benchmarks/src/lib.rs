@@ -1,6 +1,6 @@
 //! Measurements of Fidelio: what the benchmarks under `benches/` share.
 //!
-//! `cargo xtask bench` runs them all. Inputs are made from a counter, so that every run of every
+//! `cargo xtask bench micro` runs them all. Inputs are made from a counter, so that every run of every
 //! machine measures the same numbers.
 
 use fidelio_kernels::Format;

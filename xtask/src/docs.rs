@@ -1,6 +1,8 @@
 //! `cargo xtask docs`: writes the generated pages under `docs/reference/`.
+//!
+//! Its check also covers `docs/benchmarks.md`, which `cargo xtask bench page` writes.
 
-use crate::{places, programs, test};
+use crate::{bench, places, programs, test};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -48,6 +50,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 .with_context(|| format!("cannot write `{}`", path.display()))?;
             println!("wrote docs/reference/{page}");
         }
+    }
+    if args.check {
+        bench::check_page()?;
     }
     if !stale.is_empty() {
         bail!("`cargo xtask docs` would change docs/reference: {}", stale.join(", "));

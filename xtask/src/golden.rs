@@ -1,6 +1,7 @@
 //! `cargo xtask golden`: regenerates the reference values that tests compare with.
 //!
-//! A script named `make_*.py` in a crate's `tests` folder writes its values below its own folder.
+//! A script named `make_*.py` in a crate's `tests` folder, or beside the benchmarks' texts, writes its
+//! values below its own folder.
 //! Comments in its head say how it is run:
 //!
 //! ```text
@@ -67,11 +68,15 @@ pub(crate) fn check() -> Result<()> {
     run(&Args { check: true, ..Args::default() })
 }
 
-/// Every script of every crate, in order.
+/// Every script of every crate, in order, and that of the benchmarks' texts.
 fn scripts() -> Result<Vec<PathBuf>> {
     let mut scripts = Vec::new();
+    let mut folders = vec![places::root().join("benchmarks/texts")];
     for folder in std::fs::read_dir(places::root().join("crates"))? {
-        collect(&folder?.path().join("tests"), &mut |path| {
+        folders.push(folder?.path().join("tests"));
+    }
+    for folder in folders {
+        collect(&folder, &mut |path| {
             let name = path.file_stem().unwrap_or_default().to_string_lossy();
             if name.starts_with("make_") && path.extension().is_some_and(|end| end == "py") {
                 scripts.push(path.to_owned());

@@ -22,6 +22,7 @@ mod quickstart;
 mod tables;
 mod test;
 mod tidy;
+mod watch;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -53,7 +54,7 @@ enum Command {
     Golden(golden::Args),
     /// Write the generated pages under `docs/reference/`.
     Docs(docs::Args),
-    /// Measure.
+    /// Measure: kernels, and whole runs beside the tools that users would pick instead.
     Bench(bench::Args),
 }
 

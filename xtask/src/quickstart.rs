@@ -4,13 +4,13 @@
 //! demonstration table. The table it prints is data (stdout); all else is progress (stderr).
 
 use crate::pins::What;
-use crate::{fetch, places, programs, tables};
+use crate::{fetch, places, programs, tables, watch};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 /// Options of the command.
 #[derive(Debug, clap::Args)]
@@ -57,8 +57,8 @@ struct Measured {
 
 fn evaluate(binary: &Path, name: &str, table: &Path) -> Result<Measured> {
     let results = places::target()?.join("quickstart").join(name);
-    let begun = Instant::now();
-    let mut child = Command::new(binary)
+    let mut command = Command::new(binary);
+    command
         .current_dir(places::root())
         .arg("evaluate")
         .args([
@@ -72,24 +72,14 @@ fn evaluate(binary: &Path, name: &str, table: &Path) -> Result<Measured> {
         .arg("--dataset")
         .arg(table)
         .arg("--output-directory")
-        .arg(&results)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot start `{}`", binary.display()))?;
-    let stdout = child.stdout.take().expect("piped above");
-    let answer = std::thread::spawn(move || std::io::read_to_string(stdout));
-    let peak_memory = watch(&mut child)?;
-    let status = child.wait()?;
-    let answer = answer.join().expect("reading does not panic")?;
-    if !status.success() {
-        bail!("evaluating `{name}` failed ({status})");
-    }
+        .arg(&results);
+    let seen = watch::watch(&mut command, watch::Stderr::Shown)
+        .with_context(|| format!("evaluating `{name}` failed"))?;
     Ok(Measured {
         name: name.to_owned(),
-        report: Report::read(&answer)?,
-        time: begun.elapsed(),
-        peak_memory,
+        report: Report::read(&seen.stdout)?,
+        time: Duration::from_secs_f64(seen.wall),
+        peak_memory: seen.peak,
     })
 }
 
@@ -159,25 +149,6 @@ impl Estimate {
 
 fn shown(value: Option<impl ToString>) -> String {
     value.map_or("–".to_owned(), |value| value.to_string())
-}
-
-/// Waits for the child and returns the most memory it held at a time, where the system tells.
-fn watch(child: &mut Child) -> Result<Option<u64>> {
-    let status = PathBuf::from(format!("/proc/{}/status", child.id()));
-    let mut peak = None;
-    while child.try_wait()?.is_none() {
-        // The kernel keeps the peak itself, so looking seldom misses only the very end.
-        peak = peak_of(&status).max(peak);
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(peak)
-}
-
-fn peak_of(status: &Path) -> Option<u64> {
-    let text = std::fs::read_to_string(status).ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kilobytes * 1024)
 }
 
 #[cfg(test)]

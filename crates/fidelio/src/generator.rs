@@ -50,10 +50,13 @@ pub struct GeneratedUsage {
     pub completion_tokens: usize,
     /// Prompt tokens per second; none for an empty measurement.
     pub prefill_tokens_per_second: Option<f64>,
-    /// Tokens per second after the first.
+    /// Tokens per second after the first; none with fewer than two tokens.
     pub decode_tokens_per_second: Option<f64>,
     /// Seconds from the call to the first token.
     pub first_token_seconds: Option<f64>,
+    /// Of 100 waits for a next token 95 take no more seconds than this; none with fewer than two
+    /// tokens.
+    pub next_token_p95_seconds: Option<f64>,
 }
 
 impl std::fmt::Debug for Generator {
@@ -221,12 +224,13 @@ fn continue_prompt(
     on: &mut dyn FnMut(&str) -> Flow,
 ) -> Result<Generated, Error> {
     let started = Instant::now();
-    let mut first_token_seconds = None;
+    // Seconds from the call at which tokens came.
+    let mut came = Vec::new();
     let request = engine.submit(Request::new(prompt, decoding))?;
     loop {
         for emitted in engine.step()? {
-            if !emitted.tokens.is_empty() && first_token_seconds.is_none() {
-                first_token_seconds = Some(started.elapsed().as_secs_f64());
+            if !emitted.tokens.is_empty() {
+                came.push(started.elapsed().as_secs_f64());
             }
             let flow = if emitted.text.is_empty() { Flow::Continue } else { on(&emitted.text) };
             if let Some(finish) = emitted.finish {
@@ -239,8 +243,9 @@ fn continue_prompt(
                         prompt_tokens: finish.usage.prompt_tokens,
                         completion_tokens: finish.usage.completion_tokens,
                         prefill_tokens_per_second: stats.prefill_tokens_per_second(),
-                        decode_tokens_per_second: stats.decode_tokens_per_second(),
-                        first_token_seconds,
+                        decode_tokens_per_second: rate_after_first(&came),
+                        first_token_seconds: came.first().copied(),
+                        next_token_p95_seconds: p95_of_waits(&came),
                     },
                 });
             }
@@ -248,5 +253,66 @@ fn continue_prompt(
                 engine.cancel(request)?;
             }
         }
+    }
+}
+
+/// Tokens per second after the first, choosing among logits included.
+fn rate_after_first(moments: &[f64]) -> Option<f64> {
+    let [first, .., last] = moments else { return None };
+    (last > first).then(|| (moments.len() - 1) as f64 / (last - first))
+}
+
+/// The wait that 95 of 100 waits between these moments do not exceed.
+fn p95_of_waits(moments: &[f64]) -> Option<f64> {
+    let mut waits: Vec<f64> = moments.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    waits.sort_by(f64::total_cmp);
+    waits.get((waits.len() * 95).div_ceil(100).checked_sub(1)?).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use fidelio_backend::{FakeLimits, FakeSession};
+
+    use super::*;
+
+    fn generated(decoding: Decoding) -> Generated {
+        // Its logits always favour token 2, the end.
+        let session = FakeSession::scripted(FakeLimits::default(), |path| {
+            (0..FakeLimits::default().vocabulary)
+                .map(|id| f32::from(id == 2) + path.len() as f32)
+                .collect()
+        });
+        let text = tokenizers::Tokenizer::new(tokenizers::models::bpe::BPE::default());
+        let mut engine = Engine::new(Box::new(session), Arc::new(text), Limits::default()).unwrap();
+        let decoding = Decoding { eos_token_id: vec![2], max_new_tokens: 9, ..decoding };
+        continue_prompt(&mut engine, &[5, 6, 7], decoding, &mut |_| Flow::Continue).unwrap()
+    }
+
+    #[test]
+    fn latencies_are_those_of_the_tokens_that_came() {
+        let one = generated(Decoding::default()).usage;
+        assert_eq!((one.completion_tokens, one.next_token_p95_seconds), (1, None));
+        let usage = generated(Decoding { min_new_tokens: 9, ..Decoding::default() }).usage;
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens), (3, 9));
+        assert!(usage.first_token_seconds.unwrap() > 0.0);
+        assert!(usage.next_token_p95_seconds.unwrap() > 0.0);
+        assert!(usage.decode_tokens_per_second.unwrap() > 0.0);
+    }
+
+    #[test]
+    fn the_95th_percentile_is_a_wait_that_was() {
+        assert_eq!(p95_of_waits(&[]), None);
+        assert_eq!(p95_of_waits(&[1.0]), None);
+        assert_eq!(p95_of_waits(&[1.0, 1.5]), Some(0.5));
+        // Waits of 1 to 100, in another order.
+        let mut moments = vec![0.0];
+        for wait in (1..=100).rev() {
+            moments.push(moments.last().unwrap() + f64::from(wait));
+        }
+        assert_eq!(p95_of_waits(&moments), Some(95.0));
+        assert_eq!(rate_after_first(&moments), Some(100.0 / 5050.0));
+        assert_eq!(rate_after_first(&[1.0]), None);
     }
 }

@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// A system message.
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
+    /// Continue it once before, and throw that away: for measurements.
+    #[arg(long)]
+    warm_up: bool,
     #[command(flatten)]
     decoding: DecodingFlags,
 }
@@ -36,6 +39,9 @@ pub(crate) struct DecodingFlags {
     /// At most so many tokens.
     #[arg(long, value_name = "N", default_value_t = 256)]
     max_new_tokens: usize,
+    /// Do not end by itself before so many tokens.
+    #[arg(long, value_name = "N")]
+    min_new_tokens: Option<usize>,
     /// Sample, with logits divided by this; greedy when not given, or 0.
     #[arg(long, allow_negative_numbers = true, value_name = "X")]
     temperature: Option<f32>,
@@ -68,6 +74,7 @@ impl DecodingFlags {
             decoding.do_sample = true;
             decoding.temperature = self.temperature.unwrap_or(decoding.temperature);
         }
+        decoding.min_new_tokens = self.min_new_tokens.unwrap_or(decoding.min_new_tokens);
         decoding.top_k = self.top_k.unwrap_or(decoding.top_k);
         decoding.top_p = self.top_p.unwrap_or(decoding.top_p);
         decoding.min_p = self.min_p.unwrap_or(decoding.min_p);
@@ -102,6 +109,10 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let decoding = args.decoding.over(generator.decoding()?)?;
     let ids = generator.prompt(&prompt, args.raw, args.system.as_deref())?;
 
+    if args.warm_up {
+        let flow = |_: &str| if interrupt::asked() { Flow::Stop } else { Flow::Continue };
+        generator.generate(&ids, decoding.clone(), &mut { flow })?;
+    }
     let mut sink = Sink::new(ui);
     let generated = generator.generate(&ids, decoding, &mut |text| sink.take(text))?;
     sink.end(&generated)?;
@@ -213,11 +224,18 @@ mod tests {
         let sampled = over(&["--temperature", "0.7", "--top-p", "0.9", "--seed", "3"]).unwrap();
         assert!(sampled.do_sample);
         assert_eq!((sampled.temperature, sampled.top_p, sampled.seed), (0.7, 0.9, 3));
+        let long = over(&["--min-new-tokens", "7", "--max-new-tokens", "9"]).unwrap();
+        assert_eq!((long.min_new_tokens, long.max_new_tokens), (7, 9));
     }
 
     #[test]
     fn flags_without_effect_and_values_that_cannot_be_are_refused() {
-        for flags in [["--top-k", "5"], ["--seed", "1"], ["--temperature", "-1"]] {
+        for flags in [
+            ["--top-k", "5"],
+            ["--seed", "1"],
+            ["--temperature", "-1"],
+            ["--min-new-tokens", "257"],
+        ] {
             let failure = over(&flags).unwrap_err();
             assert_eq!(failure.code(), 2, "{flags:?}");
         }

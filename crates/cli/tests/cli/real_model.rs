@@ -73,6 +73,22 @@ fn generate_answers_as_the_reference_does() {
     assert_eq!(generated["usage"]["completion_tokens"], 8);
     assert!(generated["usage"]["prefill_tokens_per_second"].is_number());
     assert!(generated["usage"]["decode_tokens_per_second"].is_number());
+    assert!(generated["usage"]["next_token_p95_seconds"].is_number());
+}
+
+#[test]
+fn generate_goes_past_the_end_where_it_must_and_a_warm_up_changes_nothing() {
+    let Some(real) = Real::new() else { return };
+    let generate = ["generate", "--prompt", FRANCE, "--max-new-tokens", "12", "--json"];
+    let longer = ["--min-new-tokens", "12", "--warm-up"];
+    let said = real.run(&[&generate[..], &longer].concat()).expect(0).json();
+    assert_eq!(
+        (said["finish_reason"].as_str(), said["ids"].as_array().unwrap().len()),
+        (Some("length"), 12)
+    );
+    assert!(said["text"].as_str().unwrap().starts_with(PARIS), "{said}");
+    let again = real.run(&[&generate[..], &["--min-new-tokens", "12"]].concat()).expect(0).json();
+    assert_eq!(again["ids"], said["ids"]);
 }
 
 #[test]
