@@ -4,6 +4,7 @@ mod adapter;
 mod output;
 mod prompt;
 mod quantization;
+mod retrieval;
 mod trainer;
 
 use serde_json::Value;
@@ -187,13 +188,5 @@ impl Rules<'_> {
             Some(place) => problem.related(self.sources, place.value, text),
             None => problem,
         }
-    }
-}
-
-impl Problem {
-    fn kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
-        self.code = kind.code();
-        self
     }
 }

@@ -43,6 +43,9 @@ fn samples(takes: &'static Type, name: &str) -> Vec<Value> {
         // Only a few texts have a form that other keys ask for.
         Type::Text | Type::Words | Type::Label => match name {
             "template" => vec![json!("{q} {r}"), json!("{__sample__} {__task__}")],
+            "format" => {
+                vec![json!("{__sample__} is {__answer__}"), json!("{__answer__}: {__sample__}")]
+            }
             "validation_field" => vec![json!("combined")],
             "validation_metric" | "reduce_eval_metric" => {
                 vec![json!("f1_micro"), json!("rouge"), json!("perplexity")]
@@ -52,6 +55,10 @@ fn samples(takes: &'static Type, name: &str) -> Vec<Value> {
         Type::Form(_) => vec![json!("flex"), json!("wgpu:1")],
         Type::Choice(choices) => choices.iter().map(|choice| json!(choice.name)).collect(),
         Type::List(of, least) => {
+            if name == "examples" {
+                let one = json!({"review": "x1", "label": "good"});
+                return vec![json!([one]), json!([one, one])];
+            }
             if name == "probabilities" {
                 return vec![json!([0.5, 0.25, 0.25]), json!([1, 0, 0])];
             }
