@@ -43,6 +43,8 @@ pub struct ExamplesShown {
     pub left_out: usize,
     /// Tokens that those shown add to the prompt.
     pub tokens: usize,
+    /// Tokens that the others would have added.
+    pub tokens_left_out: usize,
 }
 
 /// How one example reads in a text.

@@ -200,8 +200,8 @@ impl Layout {
         &self.fields
     }
 
-    /// The columns that the layout shows of the row itself: those that may be cut.
-    pub(crate) fn fields_of_rows(&self) -> Vec<String> {
+    /// The columns that the layout shows of the row itself.
+    pub fn fields_of_rows(&self) -> Vec<String> {
         self.fields.iter().filter(|field| *field != CONTEXT).cloned().collect()
     }
 
@@ -309,6 +309,21 @@ impl Layout {
             Piece::Slot(_) => None,
         });
         texts.collect()
+    }
+
+    /// Checks that a row can be shown as an example.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), and when its answer is missing.
+    pub fn check_example(&self, example: &Example<'_>) -> Result<(), PromptError> {
+        let shown = match &self.example {
+            Some(as_text) => as_text.text(0, &[example]).map(drop),
+            None => example.turns(self, 0).map(drop),
+        };
+        match shown {
+            Err(PromptError::Example { source, .. }) => Err(*source),
+            other => other,
+        }
     }
 
     /// Whether a slot holds text of the row, and not its examples.

@@ -114,6 +114,8 @@ pub struct Ledger {
     pub dropped: usize,
     /// Tokens cut away, those of examples that were left out included.
     pub cut: usize,
+    /// Of these, tokens of examples that were left out.
+    pub left_out: usize,
     /// Tokens that windows of a document read again; they are counted once above.
     pub repeated: usize,
 }
@@ -126,8 +128,10 @@ impl Ledger {
             Outcome::Kept(rendered) => {
                 let learnt = rendered.learn.iter().filter(|l| **l).count();
                 self.rows_cut += usize::from(!rendered.cuts.is_empty());
-                let fewer = rendered.examples.as_ref().is_some_and(|it| it.left_out > 0);
-                self.rows_with_fewer_examples += usize::from(fewer);
+                if let Some(examples) = &rendered.examples {
+                    self.rows_with_fewer_examples += usize::from(examples.left_out > 0);
+                    self.left_out += examples.tokens_left_out;
+                }
                 self.read += rendered.read;
                 self.learnt += learnt;
                 self.masked += rendered.ids.len() - learnt;
@@ -167,6 +171,7 @@ impl AddAssign for Ledger {
         self.masked += other.masked;
         self.dropped += other.dropped;
         self.cut += other.cut;
+        self.left_out += other.left_out;
         self.repeated += other.repeated;
     }
 }

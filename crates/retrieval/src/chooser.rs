@@ -132,6 +132,11 @@ impl Chooser {
         &self.candidates
     }
 
+    /// How it chooses.
+    pub fn selection(&self) -> Selection {
+        self.how
+    }
+
     /// The examples for a query: as many as are wanted, or as there are besides the query itself.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! Finding the rows that are shown as examples: drawn, by common words, diverse, balanced.
 //!
 //! The main type is [`Chooser`]: it chooses examples for a query among [`Candidates`], by what a
-//! [`Searcher`] finds. [`Random`] draws and [`Bm25`] counts common words; a searcher over vectors is
+//! [`Searcher`] finds. [`Random`] draws, [`Bm25`] counts common words, [`Given`] takes them as they are; a searcher over vectors is
 //! one more implementation of the trait.
 //!
 //! ```
@@ -29,6 +29,7 @@ mod chooser;
 mod searcher;
 
 mod bm25;
+mod given;
 mod random;
 
 mod error;
@@ -38,5 +39,6 @@ pub use bm25::Bm25;
 pub use candidates::{Candidate, Candidates, Duplicate};
 pub use chooser::{Chooser, Chosen, Duplicates, Order, Picked, Selection};
 pub use error::RetrievalError;
+pub use given::Given;
 pub use random::Random;
 pub use searcher::{Hit, Query, Searcher};

@@ -8,6 +8,7 @@
 )]
 
 mod documents;
+mod examples;
 mod export;
 mod foreign;
 mod jobs;

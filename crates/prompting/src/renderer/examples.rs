@@ -29,8 +29,9 @@ impl Renderer {
             let fits = tokens <= most && (!budget.fewer || whole <= self.prompt_limit());
             if fits || kept.is_empty() {
                 let left_out = all.len() - kept.len();
-                let examples = Some(ExamplesShown { shown: kept, left_out, tokens });
-                return Ok(Draft { examples, read, ..draft });
+                let tokens_left_out = read.saturating_sub(whole);
+                let examples = ExamplesShown { shown: kept, left_out, tokens, tokens_left_out };
+                return Ok(Draft { examples: Some(examples), read, ..draft });
             }
             if !budget.fewer {
                 return Err(PromptError::ExamplesTooLong { row: row.number, tokens, budget: most });

@@ -130,6 +130,7 @@ fn the_last_ranked_examples_are_left_out_where_there_is_no_room() {
         assert!(ledger.balances());
         assert_eq!((ledger.rows_with_fewer_examples, ledger.rows_cut), (1, 0));
         assert_eq!(ledger.cut, all.ids.len() - row.ids.len());
+        assert_eq!(ledger.left_out, ledger.cut);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fidelio_retrieval::{
-    Bm25, Candidate, Candidates, Chooser, Chosen, Duplicates, Hit, Order, Query, Random,
+    Bm25, Candidate, Candidates, Chooser, Chosen, Duplicates, Given, Hit, Order, Query, Random,
     RetrievalError, Searcher, Selection,
 };
 
@@ -123,6 +123,21 @@ fn what_cannot_be_chosen_is_refused() {
     let how = Selection { balance: true, ..Selection::default() };
     let refused = Chooser::new(nameless, searcher(), how).unwrap_err();
     assert!(matches!(refused, RetrievalError::NoLabels { without: 1, have: 1 }));
+}
+
+#[test]
+fn given_examples_keep_their_order() {
+    let how = Selection { k: 7, order: Order::BestFirst, ..Selection::default() };
+    let choose = |how, text| {
+        let searcher = Box::new(Given::new(reviews()));
+        Chooser::new(reviews(), searcher, how).unwrap().choose(&Query { text, itself: None })
+    };
+    let all = choose(how, "awful staff").unwrap();
+    assert_eq!(candidates(&all), [0, 1, 2, 3, 4, 5, 6]);
+    assert_eq!(all.duplicates.len(), 1);
+    let others = Selection { duplicates: Duplicates::Skip, ..how };
+    let others = choose(others, "awful staff").unwrap();
+    assert_eq!((candidates(&others), others.drawn), (vec![0, 1, 2, 3, 4, 6], 0));
 }
 
 /// A searcher that does not listen.

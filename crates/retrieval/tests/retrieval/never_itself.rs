@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use fidelio_retrieval::{
-    Bm25, Candidate, Candidates, Chooser, Duplicates, Order, Query, Random, Searcher, Selection,
+    Bm25, Candidate, Candidates, Chooser, Duplicates, Given, Order, Query, Random, Searcher,
+    Selection,
 };
 use proptest::prelude::*;
 
@@ -33,6 +34,7 @@ fn searchers(candidates: &Arc<Candidates>, seed: u64) -> Vec<Box<dyn Searcher>> 
         Box::new(Random::new(Arc::clone(candidates), seed)),
         Box::new(Random::once(Arc::clone(candidates), seed)),
         Box::new(Bm25::new(Arc::clone(candidates))),
+        Box::new(Given::new(Arc::clone(candidates))),
     ]
 }
 
