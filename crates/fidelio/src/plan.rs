@@ -290,10 +290,8 @@ fn template_problems(run: &RunFile, errors: Vec<fidelio_prompting::TemplateError
         .into_iter()
         .map(|error| {
             let hint = error.hint().map(std::borrow::Cow::into_owned);
-            let written = match error.in_format {
-                true => Some("prompt.retrieval.format"),
-                false => run.config().prompt.template.as_ref().map(|_| "prompt.template"),
-            };
+            let template = run.config().prompt.template.as_ref().map(|_| "prompt.template");
+            let written = if error.in_format { Some("prompt.retrieval.format") } else { template };
             let problem = if let Some(path) = written {
                 document.problem_within(
                     config::Kind::Contradiction,

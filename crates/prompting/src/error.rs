@@ -357,7 +357,7 @@ impl PromptError {
             Self::NullCell { .. } => Cow::Borrowed(
                 "fill or drop such rows in preprocessing, or set `null_text` to what a null shall read as",
             ),
-            Self::Cell { source, .. } => return source.hint(),
+            Self::Cell { source, .. } | Self::Example { source, .. } => return source.hint(),
             Self::SpecialTokenInData { .. } => Cow::Borrowed(
                 "set `special_tokens_in_data` to `escape` (plain text) or `allow` (control token)",
             ),
@@ -373,7 +373,6 @@ impl PromptError {
             Self::PromptTooLong { .. } | Self::FieldTooLong { .. } => {
                 Cow::Borrowed("raise the budget, or set `overflow` to `drop` or `truncate`")
             }
-            Self::Example { source, .. } => return source.hint(),
             Self::ExamplesTooLong { .. } => {
                 Cow::Borrowed("raise `max_tokens`, lower `k`, or set `over_budget: fewer`")
             }

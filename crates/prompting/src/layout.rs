@@ -90,7 +90,7 @@ impl<'a> Row<'a> {
 /// A checked layout.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    spec: LayoutSpec,
+    spec: Box<LayoutSpec>,
     template: Template,
     pieces: Vec<Piece>,
     slots: Vec<Slot>,
@@ -156,7 +156,7 @@ impl Layout {
     /// The layout of a template that was checked.
     pub(crate) fn compile(spec: LayoutSpec, template: Template) -> Self {
         let parts = template.parts().to_vec();
-        let (pieces, slots, fields) = (vec![], vec![], vec![]);
+        let (spec, pieces, slots, fields) = (Box::new(spec), vec![], vec![], vec![]);
         let mut layout = Self { spec, pieces, slots, fields, template, example: None };
         for part in &parts {
             layout.add(part);

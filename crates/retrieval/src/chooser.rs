@@ -173,10 +173,10 @@ impl Chooser {
 
     /// What is searched by itself: everything, or each label.
     fn groups(&self) -> Vec<Option<&str>> {
-        match self.how.balance {
-            true => self.candidates.labels().into_iter().map(Some).collect(),
-            false => vec![None],
+        if !self.how.balance {
+            return vec![None];
         }
+        self.candidates.labels().into_iter().map(Some).collect()
     }
 
     /// The best candidates, topped up with drawn ones.

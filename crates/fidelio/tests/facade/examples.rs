@@ -273,7 +273,8 @@ fn rows_to_show_may_have_a_file_of_their_own_and_must_be_there() {
         split: SplitChoice::Test,
         ..DataArgs::default()
     };
-    let run = case.with_kind("{type: bm25, k: 1}", &["preprocessing.split=random"]);
+    let sets = ["preprocessing.split=random", "output_features.0.preprocessing.vocab=[good, bad]"];
+    let run = case.with_kind("{type: bm25, k: 1}", &sets);
     let job = Job::prepare(&case.machine, &run, case.model(), &data).unwrap();
     let places = job.shown_examples(0).unwrap();
     assert!(places.len() == 1 && places[0].file.ends_with("train.csv") && places[0].line == 2);
