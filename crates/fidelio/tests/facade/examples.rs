@@ -40,13 +40,13 @@ const KINDS: [&str; 6] = [
 /// then come two validation and four test rows.
 fn table() -> String {
     let words = ["film", "food", "staff", "story"];
-    let mut table = "text,label,split\n".to_owned();
-    for row in 0..24 {
+    let rows = (0..24).map(|row| {
         let (word, label) = (words[row % 4], ["good", "bad"][row % 2]);
         let split = [0, 1, 2][usize::from(row >= 18) + usize::from(row >= 20)];
-        table += &format!("row<{row}> the {word} is a {word},{label},{split}\n");
-    }
-    table
+        format!("row<{row}> the {word} is a {word},{label},{split}")
+    });
+    let lines: Vec<String> = ["text,label,split".to_owned()].into_iter().chain(rows).collect();
+    lines.join("\n") + "\n"
 }
 
 fn named(row: usize) -> String {
