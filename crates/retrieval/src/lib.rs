@@ -18,7 +18,7 @@
 //! let chooser = Chooser::new(candidates, searcher, Selection { k: 2, ..Selection::default() })?;
 //! // The first candidate asks for examples, and is none for itself. The most similar comes last.
 //! let chosen = chooser.choose(&Query { text: "a lovely little film", itself: Some(0) })?;
-//! assert_eq!(chosen.candidates().collect::<Vec<_>>(), [2, 1]);
+//! assert_eq!(chosen.candidates().collect::<Vec<_>>(), [1, 2]);
 //! # Ok::<(), fidelio_retrieval::RetrievalError>(())
 //! ```
 //!
