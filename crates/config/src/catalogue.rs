@@ -17,6 +17,7 @@ mod optimizer;
 mod preprocessing;
 mod prompt;
 mod quantization;
+mod retrieval;
 mod schedule;
 mod top;
 mod trainer;
@@ -24,6 +25,7 @@ mod walk;
 
 pub use feature::{Metric, metrics_of};
 pub(crate) use finetune::OF_LOSS;
+pub(crate) use retrieval::RETRIEVAL;
 pub use top::RUN_FILE;
 pub(crate) use walk::shorthand;
 pub use walk::{Entry, entries};

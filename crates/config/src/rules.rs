@@ -5,6 +5,7 @@ mod adapters;
 mod output;
 mod prompt;
 mod quantization;
+mod retrieval;
 mod trainer;
 
 use serde_json::Value;
@@ -196,13 +197,5 @@ impl Rules<'_> {
             Some(place) => problem.related(self.sources, place.value, text),
             None => problem,
         }
-    }
-}
-
-impl Problem {
-    fn kind(mut self, kind: Kind) -> Self {
-        self.kind = kind;
-        self.code = kind.code();
-        self
     }
 }

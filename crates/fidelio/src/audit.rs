@@ -37,7 +37,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    fn add(&mut self, place: &Place) {
+    pub(crate) fn add(&mut self, place: &impl std::fmt::Display) {
         self.rows += 1;
         if self.first.len() < NAMED {
             self.first.push(place.to_string());
@@ -111,7 +111,7 @@ mod tests {
         let place = Place { file, line, unit: Unit::Line };
         let learn = (0..prompt.len() + answer.len()).map(|i| i >= prompt.len()).collect();
         let ids = [prompt, answer].concat();
-        Prepared { number: line, place, prompt: ids, learn, answers: Vec::new(), learnt_bytes: 0 }
+        Prepared { learn, ..Prepared::new(line, place, ids, Vec::new()) }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use fidelio_data::{DataError, Place};
 use fidelio_eval::EvalError;
 use fidelio_generate::GenerateError;
 use fidelio_prompting::PromptError;
+use fidelio_retrieval::RetrievalError;
 use fidelio_weights::WeightsError;
 
 use crate::Named;
@@ -28,6 +29,22 @@ pub enum Error {
     /// The prompt cannot be made.
     #[error(transparent)]
     Prompt(#[from] PromptError),
+    /// No examples can be chosen.
+    #[error(transparent)]
+    Retrieval(#[from] RetrievalError),
+    /// Examples are to be chosen among rows that are not there.
+    #[error("`prompt.retrieval` shows training rows, and there are none")]
+    NoCandidates,
+    /// Examples with their answers would be rows that are measured.
+    #[error(
+        "{} of the rows that are measured are training rows, which `prompt.retrieval` shows with \
+         their answers",
+        .rows
+    )]
+    CandidatesMeasured {
+        /// Rows that are both.
+        rows: usize,
+    },
     /// The data cannot be read or divided.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -235,6 +252,18 @@ impl Error {
             Self::Weights(error) => error.hint(),
             Self::Prompt(error) => error.hint(),
             Self::Data(error) => error.hint(),
+            Self::Retrieval(error) => error.hint(),
+            Self::NoCandidates => Some(
+                "give the whole table with `--dataset FILE`, or the rows to show with \
+                 `--training-set FILE`"
+                    .into(),
+            ),
+            Self::CandidatesMeasured { .. } => Some(
+                "measure other rows: add `--split test`, or `--split validation`; a table that is \
+                 measured as a whole is given as `--test-set FILE --split test` beside a \
+                 `--training-set FILE`"
+                    .into(),
+            ),
             Self::Generate(error) => error.hint(),
             Self::Train(error) => error.hint(),
             Self::Drift { .. } => {

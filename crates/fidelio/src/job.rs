@@ -15,6 +15,7 @@ use crate::{
     RunFile, Stage,
     adapters::Trained,
     dataset::{self, Rows},
+    examples::{ExampleSurvey, Examples, RowExamples, ShownExamples},
     learning,
     plan::{self, AnswerPlan, Answering, DataPlan, PromptPlan},
     provenance, train,
@@ -43,6 +44,8 @@ pub struct Job {
     /// The labels of a category output.
     pub(crate) labels: Option<Vocabulary>,
     pub(crate) source: Arc<dyn Source>,
+    /// What chooses the examples of its prompts, where they show some.
+    pub(crate) examples: Option<Examples>,
     /// The output feature's name and column.
     pub(crate) output: (String, String),
     pub(crate) top_k: usize,
@@ -59,6 +62,8 @@ pub(crate) struct Prepared {
     pub(crate) learn: Vec<bool>,
     /// Where labels are scored: each label's tokens with its stop.
     pub(crate) answers: Vec<Vec<u32>>,
+    /// What the prompt shows of its examples, where it shows some.
+    pub(crate) examples: Option<ShownExamples>,
     /// Bytes of the text that its learnt tokens stand for.
     pub(crate) learnt_bytes: usize,
 }
@@ -102,7 +107,7 @@ impl Job {
     /// As [`Self::prepare`], for a run that is measured: rows need expected answers.
     ///
     /// # Errors
-    /// As there, and [`Error::NoAnswers`] and [`Error::NotMeasured`].
+    /// As there, and [`Error::NoAnswers`], [`Error::NotMeasured`] and [`Error::CandidatesMeasured`].
     pub fn prepare_to_measure(
         machine: &Machine,
         run: &RunFile,
@@ -113,7 +118,16 @@ impl Job {
         if config.trainer.evaluation().skip_all_evaluation {
             return Err(Error::NotMeasured);
         }
-        Self::prepare_with_answers(machine, run, model, data)
+        let job = Self::prepare_with_answers(machine, run, model, data)?;
+        match job.rows_among_examples() {
+            0 => Ok(job),
+            rows => Err(Error::CandidatesMeasured { rows }),
+        }
+    }
+
+    /// Rows of the run that may be shown, with their answers, as examples for its other rows.
+    fn rows_among_examples(&self) -> usize {
+        self.examples.as_ref().map_or(0, |examples| examples.rows_among(self.source.as_ref()))
     }
 
     /// As [`Self::prepare`], for rows whose expected answers are wanted.
@@ -158,6 +172,7 @@ impl Job {
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
         // The stops are the model's and its template's; they do not depend on the budget.
         let source = plan::prompt_source(run, rows.source.as_ref())?;
+        let examples = Examples::of(run, data, &source)?;
         let unlimited = plan::rules(config, context, 0);
         let stops = model.renderer(source.clone(), unlimited)?.stop_ids().to_vec();
         let Answering { plan: answer, matcher, reserved } =
@@ -177,7 +192,7 @@ impl Job {
             rope_scaling: opening.rotary,
             context,
             reserved_for_answer: reserved,
-            prompt: PromptPlan::of(&renderer),
+            prompt: PromptPlan::of(&renderer, examples.as_ref().map(Examples::plan)),
             answer,
             data: DataPlan {
                 files: rows.files,
@@ -203,7 +218,7 @@ impl Job {
             plan.data.notes.extend(provenance::check_base(machine, run, &model)?);
         }
         let output = (config.output().name().to_owned(), config.output().column().to_owned());
-        Ok(Self {
+        let mut job = Self {
             plan,
             model,
             device,
@@ -217,9 +232,19 @@ impl Job {
             matcher,
             labels,
             source: rows.source,
+            examples,
             output,
             top_k,
-        })
+        };
+        let among = job.rows_among_examples();
+        if among > 0 && !job.learns {
+            let rows = job.source.len();
+            job.plan.data.notes.push(format!(
+                "{among} of {rows} rows are training rows: they are shown as examples for the others, \
+                 none for itself"
+            ));
+        }
+        Ok(job)
     }
 
     /// Everything that was decided.
@@ -249,9 +274,29 @@ impl Job {
     /// When the row does not exist or cannot become a prompt.
     pub fn explain(&self, number: usize) -> Result<Vec<Explanation>, Error> {
         let row = self.source.row(number)?;
-        let (outcome, _) = self.render(number, &row)?;
+        let chosen = self.choose(&row)?;
+        let (outcome, _) = self.render(number, &row, chosen.as_ref())?;
         let windows = outcome.windows();
         Ok(windows.iter().map(|rendered| self.renderer.explain_rendered(rendered)).collect())
+    }
+
+    /// Where the examples stand that the prompt of a row (from 0) shows, in the order in which it
+    /// shows them.
+    ///
+    /// # Errors
+    /// As [`Self::explain`].
+    pub fn shown_examples(&self, number: usize) -> Result<Vec<Place>, Error> {
+        let row = self.source.row(number)?;
+        let Some(chosen) = self.choose(&row)? else { return Ok(Vec::new()) };
+        let (outcome, _) = self.render(number, &row, Some(&chosen))?;
+        let shown = outcome.kept().and_then(|rendered| rendered.examples);
+        let places: Vec<&Place> = chosen.places().collect();
+        Ok(shown.iter().flat_map(|it| &it.shown).map(|&at| places[at].clone()).collect())
+    }
+
+    /// The examples for a row, where the run shows some.
+    pub(crate) fn choose(&self, row: &Row) -> Result<Option<RowExamples>, Error> {
+        self.examples.as_ref().map(|examples| examples.choose(row)).transpose()
     }
 
     /// The session on the model, opened at the first call.
@@ -272,12 +317,15 @@ impl Job {
         let total = self.source.len();
         for number in 0..total {
             let row = self.source.row(number)?;
-            match self.render(number, &row) {
+            let chosen = self.choose(&row)?;
+            match self.render(number, &row, chosen.as_ref()) {
                 Ok((outcome, answers)) => {
                     tried.ledger.count(&outcome);
                     for window in outcome.windows() {
                         let (place, answers) = (row.place.clone(), answers.clone());
-                        tried.prepared.push(Prepared::of(number, place, window, answers));
+                        let examples = self.shown(chosen.as_ref(), &window);
+                        let prepared = Prepared::of(number, place, window, answers);
+                        tried.prepared.push(Prepared { examples, ..prepared });
                     }
                 }
                 Err(Error::Prompt(error)) => {
@@ -311,18 +359,38 @@ impl Job {
                 "{} rows dropped and {} rows cut by `prompt.overflow`: {} of {} tokens",
                 ledger.rows_dropped,
                 ledger.rows_cut,
-                ledger.dropped + ledger.cut,
+                ledger.dropped + ledger.cut - ledger.left_out,
                 ledger.read
             )));
+        }
+        if let Some(examples) = ExampleSurvey::of(&tried.prepared) {
+            for note in examples.notes(self.skips_duplicates()) {
+                observer.on(&Event::Note(note));
+            }
         }
         Ok(tried)
     }
 
-    fn render(&self, number: usize, row: &Row) -> Result<(Outcome, Vec<Vec<u32>>), Error> {
+    fn skips_duplicates(&self) -> bool {
+        self.examples.as_ref().is_some_and(Examples::skips_duplicates)
+    }
+
+    /// What a rendered row shows of the examples chosen for it.
+    fn shown(&self, chosen: Option<&RowExamples>, row: &Rendered) -> Option<ShownExamples> {
+        Some(self.examples.as_ref()?.shown(chosen?, row.examples.as_ref()?))
+    }
+
+    fn render(
+        &self,
+        number: usize,
+        row: &Row,
+        chosen: Option<&RowExamples>,
+    ) -> Result<(Outcome, Vec<Vec<u32>>), Error> {
+        let shots = chosen.map(RowExamples::shots);
+        let cells = PromptRow { examples: shots.as_deref(), ..PromptRow::new(number, &row.fields) };
         if self.learns {
-            return Ok((self.learnable(number, row)?, Vec::new()));
+            return Ok((self.learnable(&cells, row)?, Vec::new()));
         }
-        let cells = PromptRow::new(number, &row.fields);
         if let AnswerPlan::Score { labels, .. } = &self.plan.answer {
             let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
             if let Some(choice) = self.renderer.render_labels(&cells, &labels)? {
@@ -334,11 +402,22 @@ impl Job {
 }
 
 impl Prepared {
+    /// A prompt with answers to score, of which nothing is learnt.
+    pub(crate) fn new(
+        number: usize,
+        place: Place,
+        prompt: Vec<u32>,
+        answers: Vec<Vec<u32>>,
+    ) -> Self {
+        let learn = Vec::new();
+        Self { number, place, prompt, learn, answers, examples: None, learnt_bytes: 0 }
+    }
+
     fn of(number: usize, place: Place, rendered: Rendered, answers: Vec<Vec<u32>>) -> Self {
         let learnt = rendered.ranges.iter().zip(&rendered.learn).filter(|(_, learnt)| **learnt);
         let learnt_bytes = learnt.map(|(range, _)| range.len()).sum();
         let Rendered { ids: prompt, learn, .. } = rendered;
-        Self { number, place, prompt, learn, answers, learnt_bytes }
+        Self { number, place, prompt, learn, answers, examples: None, learnt_bytes }
     }
 }
 

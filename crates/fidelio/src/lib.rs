@@ -30,6 +30,7 @@ mod documents;
 mod drift;
 mod error;
 mod evaluate;
+mod examples;
 mod export;
 mod folds;
 mod generator;
@@ -62,6 +63,7 @@ pub use fidelio_generate as generate;
 #[cfg(feature = "burn")]
 pub use fidelio_model as burn;
 pub use fidelio_prompting as prompting;
+pub use fidelio_retrieval as retrieval;
 pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
@@ -72,6 +74,7 @@ pub use cost::{Cost, Duration, Ledger, Remedy};
 pub use dataset::{DataArgs, Fold, SplitChoice};
 pub use error::{Error, RowProblem};
 pub use evaluate::Evaluation;
+pub use examples::{ExamplePlan, ExampleSurvey};
 pub use export::{Export, ExportPlan, Target, TensorGroup};
 pub use folds::{Across, Spread};
 pub use generator::{Generated, Generator};

@@ -21,6 +21,8 @@ const ENGINES: [(&str, &str); 4] = [
 pub struct Machine {
     settings: Settings,
     home: Option<PathBuf>,
+    /// Engines of the host, besides those that are compiled in.
+    engines: Vec<fn() -> Box<dyn Backend>>,
 }
 
 /// An engine with the number of one of its devices.
@@ -64,7 +66,15 @@ impl Machine {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.value);
         drop(pool.build_global());
         let home = around.variables.get("HOME").map(PathBuf::from);
-        Ok(Self { settings, home })
+        Ok(Self { settings, home, engines: Vec::new() })
+    }
+
+    /// The same with an engine of the host's own, before those that are compiled in: `device: auto`
+    /// takes the first that has a device.
+    #[must_use]
+    pub fn with_engine(mut self, engine: fn() -> Box<dyn Backend>) -> Self {
+        self.engines.push(engine);
+        self
     }
 
     /// The settings, each with where it came from.
@@ -96,7 +106,7 @@ impl Machine {
 
     /// Every engine of this build.
     pub fn backends(&self) -> Vec<BackendInfo> {
-        backends().iter().map(|backend| backend.describe()).collect()
+        self.engines().iter().map(|backend| backend.describe()).collect()
     }
 
     /// The engine and device that a run file or flag names; `auto` takes the machine's setting,
@@ -114,7 +124,7 @@ impl Machine {
                 "`{number}` is not a device number; write for example `cuda:0`"
             ));
         };
-        let candidates = backends();
+        let candidates = self.engines();
         let names: Vec<String> = candidates.iter().map(|b| b.describe().name).collect();
         for backend in candidates {
             let info = backend.describe();
@@ -132,6 +142,10 @@ impl Machine {
             }
         }
         refuse(not_compiled(engine, &names))
+    }
+
+    fn engines(&self) -> Vec<Box<dyn Backend>> {
+        self.engines.iter().map(|engine| engine()).chain(backends()).collect()
     }
 }
 

@@ -8,12 +8,12 @@ use fidelio_data::Source;
 use fidelio_eval::{LabelMatcher, MatchKind, MatchRule};
 use fidelio_generate::Decoding;
 use fidelio_prompting::{
-    Boundary, Budget, ChatUse, Fingerprint, Layout, LayoutSpec, Overflow, Renderer, Rules, Side,
-    Source as PromptSource, SpecialTokens, Turns,
+    Boundary, Budget, ChatUse, ExampleBudget, Fingerprint, Layout, LayoutSpec, Overflow, Renderer,
+    Rules, ShowExamples, Side, Source as PromptSource, SpecialTokens, Turns,
 };
 use serde::Serialize;
 
-use crate::{Error, Model, ModelCard, RunFile, SplitChoice};
+use crate::{Error, ExamplePlan, Model, ModelCard, RunFile, SplitChoice};
 
 /// Tokens that a label's answer may take, beyond which labels are not labels any more.
 const LABEL_ROOM: usize = 64;
@@ -62,6 +62,8 @@ pub struct PromptPlan {
     pub system: Option<String>,
     /// What happens to rows that are too long.
     pub overflow: Overflow,
+    /// How examples are chosen, where prompts show some.
+    pub examples: Option<ExamplePlan>,
     /// Hashes and ids that decide a prompt.
     pub fingerprint: Fingerprint,
 }
@@ -261,7 +263,7 @@ pub(crate) fn prompt_source(run: &RunFile, source: &dyn Source) -> Result<Prompt
     let spec = LayoutSpec {
         template: config.prompt.template.clone(),
         task: config.prompt.task.clone(),
-        retrieval: false,
+        examples: config.prompt.retrieval.as_ref().map(shown),
         input: config.input().column.clone().unwrap_or_else(|| config.input().name.clone()),
         output: Some(output.to_owned()),
         null_text: None,
@@ -271,16 +273,29 @@ pub(crate) fn prompt_source(run: &RunFile, source: &dyn Source) -> Result<Prompt
     Ok(PromptSource::Layout(layout))
 }
 
+/// How a run file wants examples shown.
+fn shown(how: &config::Retrieval) -> ShowExamples {
+    match how.show {
+        config::ShowExamples::Turns => ShowExamples::AsTurns,
+        config::ShowExamples::Context => ShowExamples::InText {
+            format: how.format.clone(),
+            separator: how.separator.clone().unwrap_or_default(),
+        },
+    }
+}
+
 fn template_problems(run: &RunFile, errors: Vec<fidelio_prompting::TemplateError>) -> Error {
     let document = run.document();
     let problems = errors
         .into_iter()
         .map(|error| {
             let hint = error.hint().map(std::borrow::Cow::into_owned);
-            let problem = if run.config().prompt.template.is_some() {
+            let template = run.config().prompt.template.as_ref().map(|_| "prompt.template");
+            let written = if error.in_format { Some("prompt.retrieval.format") } else { template };
+            let problem = if let Some(path) = written {
                 document.problem_within(
                     config::Kind::Contradiction,
-                    "prompt.template",
+                    path,
                     error.range.clone(),
                     error.to_string(),
                 )
@@ -319,6 +334,10 @@ pub(crate) fn rules(config: &RunConfig, context: usize, reserved: usize) -> Rule
         }
         config::Overflow::Window { overlap } => Overflow::Window { overlap },
     };
+    let examples = prompt.retrieval.as_ref().map_or_else(ExampleBudget::default, |how| {
+        let fewer = how.over_budget == config::OverBudget::Fewer;
+        ExampleBudget { most: how.max_tokens, fewer }
+    });
     Rules {
         chat: match prompt.chat_template {
             config::ChatTemplate::Auto => ChatUse::Auto,
@@ -339,7 +358,7 @@ pub(crate) fn rules(config: &RunConfig, context: usize, reserved: usize) -> Rule
             Some(config::LearntTurns::All) => Turns::All,
             Some(config::LearntTurns::Last) | None => Turns::Last,
         },
-        budget: Budget { context: Some(context), reserved, fields, overflow },
+        budget: Budget { context: Some(context), reserved, fields, examples, overflow },
         ..Rules::default()
     }
 }
@@ -384,12 +403,13 @@ pub(crate) fn quantization(config: &RunConfig) -> Option<Quantization> {
 }
 
 impl PromptPlan {
-    pub(crate) fn of(renderer: &Renderer) -> Self {
+    pub(crate) fn of(renderer: &Renderer, examples: Option<ExamplePlan>) -> Self {
         let rules = renderer.rules();
         Self {
             chat_template: renderer.chat_template().is_some(),
             system: rules.system.clone(),
             overflow: rules.budget.overflow.clone(),
+            examples,
             fingerprint: renderer.fingerprint(),
         }
     }

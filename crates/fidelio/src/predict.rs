@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Error, Event, Flow, Job, Observer, Stage,
     choose::{Scored, score_labels},
+    examples::RowExamples,
     job::Prepared,
     memory::peak_memory,
     plan::AnswerPlan,
@@ -41,6 +42,9 @@ pub struct Prediction {
     pub finish_reason: Option<FinishReason>,
     /// Each token's log-probability, the end included.
     pub logprobs: Vec<TokenLogprobs>,
+    /// The lines of the training rows that its prompt shows as examples, in their order; none where
+    /// the run shows no training rows.
+    pub examples: Option<Vec<usize>>,
 }
 
 /// The answers of a run.
@@ -179,12 +183,16 @@ impl Job {
             _ => LabelScore::Mean,
         };
         let neutral = match how {
-            LabelScore::Calibrated => Some(self.neutral(session, labels)?),
-            _ => None,
+            LabelScore::Calibrated => self.neutral(session, prepared, labels)?,
+            _ => Vec::new(),
         };
         let mut rows = Vec::with_capacity(prepared.len());
-        for (row, logprobs) in prepared.iter().zip(&scored.rows).filter(|(_, it)| !it.is_empty()) {
-            let scores = LabelScores::new(how, logprobs, neutral.as_deref())?;
+        for (i, (row, logprobs)) in prepared.iter().zip(&scored.rows).enumerate() {
+            if logprobs.is_empty() {
+                continue;
+            }
+            let neutral = neutral.get(i).or(neutral.first());
+            let scores = LabelScores::new(how, logprobs, neutral.map(Vec::as_slice))?;
             let probabilities = scores.probabilities().iter().map(|&p| p as f32).collect();
             rows.push(Prediction {
                 label: Some(labels[scores.best()].clone()),
@@ -195,27 +203,41 @@ impl Job {
         Ok(rows)
     }
 
-    /// The labels' log-probabilities under the prompt of an empty input.
+    /// The labels' log-probabilities under the prompt of an empty input: once for all rows, or behind
+    /// the examples of each.
     fn neutral(
         &self,
         session: &mut dyn Session,
+        prepared: &[Prepared],
         labels: &[String],
-    ) -> Result<Vec<Vec<f32>>, Error> {
+    ) -> Result<Vec<Vec<Vec<f32>>>, Error> {
+        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let each =
+            if self.examples.is_some() { prepared } else { &prepared[..prepared.len().min(1)] };
+        let rows = each.iter().map(|row| self.emptied(row, &labels));
+        let rows: Vec<Prepared> = rows.collect::<Result<_, _>>()?;
+        let (at_once, stage) = (self.plan.rows_at_once, Stage::Scoring);
+        let quiet = &mut crate::Silent;
+        Ok(score_labels(session, self.adapter, &rows, at_once, stage, quiet)?.rows)
+    }
+
+    /// A row's prompt with nothing of the row in it, but with the examples that it shows.
+    fn emptied(&self, prepared: &Prepared, labels: &[&str]) -> Result<Prepared, Error> {
         let cells: Map<String, Value> =
             self.source.columns().iter().map(|column| (column.clone(), "".into())).collect();
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+        let chosen = self.choose(&self.source.row(prepared.number)?)?;
+        let all = chosen.as_ref().map(RowExamples::shots).unwrap_or_default();
+        let shown = prepared.examples.as_ref().map(|it| it.shown.iter().map(|&at| all[at]));
+        let shots: Option<Vec<_>> = shown.map(Iterator::collect);
+        let row =
+            PromptRow { examples: shots.as_deref(), ..PromptRow::new(prepared.number, &cells) };
         let rendered = self
             .renderer
-            .render_labels(&PromptRow::new(0, &cells), &labels)
+            .render_labels(&row, labels)
             .map_err(|source| Error::Neutral { source: Box::new(source) })?;
-        let Some(choice) = rendered else { return Ok(Vec::new()) };
-        let place = self.source.place(0);
-        let (prompt, answers) = (choice.prompt.ids, choice.answers);
-        let row =
-            Prepared { number: 0, place, prompt, learn: Vec::new(), answers, learnt_bytes: 0 };
-        let scored =
-            score_labels(session, self.adapter, &[row], 1, Stage::Scoring, &mut crate::Silent)?;
-        Ok(scored.rows.into_iter().next().unwrap_or_default())
+        let (prompt, answers) =
+            rendered.map(|choice| (choice.prompt.ids, choice.answers)).unwrap_or_default();
+        Ok(Prepared::new(prepared.number, prepared.place.clone(), prompt, answers))
     }
 
     /// Generates an answer for every row. The session is left without rows even when a round fails.
@@ -250,13 +272,13 @@ impl Job {
     /// to score.
     pub(crate) fn expected(&self, number: usize) -> Result<Option<Prepared>, Error> {
         let row = self.source.row(number)?;
-        let rendered =
-            self.renderer.render(&PromptRow::new(number, &row.fields), Purpose::Train)?.kept();
+        let chosen = self.choose(&row)?;
+        let shots = chosen.as_ref().map(RowExamples::shots);
+        let cells = PromptRow { examples: shots.as_deref(), ..PromptRow::new(number, &row.fields) };
+        let rendered = self.renderer.render(&cells, Purpose::Train)?.kept();
         Ok(rendered.map(|it| {
             let (prompt, answer) = it.ids.split_at(it.prompt_len);
-            let (prompt, answers) = (prompt.to_vec(), vec![answer.to_vec()]);
-            let place = row.place;
-            Prepared { number, place, prompt, learn: Vec::new(), answers, learnt_bytes: 0 }
+            Prepared::new(number, row.place, prompt.to_vec(), vec![answer.to_vec()])
         }))
     }
 }
@@ -311,6 +333,7 @@ fn empty(row: &Prepared) -> Prediction {
         ids: Vec::new(),
         finish_reason: None,
         logprobs: Vec::new(),
+        examples: row.examples.as_ref().and_then(|examples| examples.lines.clone()),
     }
 }
 
@@ -330,6 +353,9 @@ impl Predictions {
         if self.rows.iter().any(|row| row.probabilities.is_some()) {
             let labels = self.labels.iter().flatten();
             columns.extend(labels.map(|label| format!("{x}_probabilities_{label}")));
+        }
+        if self.show_examples() {
+            columns.push(format!("{x}_examples"));
         }
         columns
     }
@@ -356,7 +382,14 @@ impl Predictions {
             // As Ludwig: the sum of the tokens' log-probabilities.
             cells.push(json!(row.logprobs.iter().map(|token| token.logprob).sum::<f32>()));
         }
-        cells.resize(self.columns().len(), Value::Null);
+        let examples = usize::from(self.show_examples());
+        cells.resize(self.columns().len() - examples, Value::Null);
+        cells.extend(row.examples.as_ref().map(|lines| json!(lines)));
         cells
+    }
+
+    /// Whether prompts showed training rows.
+    fn show_examples(&self) -> bool {
+        self.rows.iter().any(|row| row.examples.is_some())
     }
 }

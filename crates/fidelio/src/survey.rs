@@ -3,7 +3,7 @@
 use fidelio_prompting::Ledger;
 use serde::Serialize;
 
-use crate::{Audit, Error, Event, Job, Observer, RowProblem, plan::AnswerPlan};
+use crate::{Audit, Error, Event, ExampleSurvey, Job, Observer, RowProblem, plan::AnswerPlan};
 
 /// A run's rows, looked at one by one.
 #[derive(Debug, Serialize)]
@@ -19,6 +19,8 @@ pub struct Survey {
     pub audit: Option<Audit>,
     /// What became of every token.
     pub ledger: Ledger,
+    /// What the prompts show as examples, where they show some.
+    pub examples: Option<ExampleSurvey>,
     /// How often each label occurs, where the output is a category and the data has answers.
     pub labels: Vec<(String, usize)>,
     /// What was done that the run file does not say in so many words.
@@ -73,6 +75,7 @@ impl Job {
             rows: self.source.len(),
             audit,
             problems: tried.problems,
+            examples: ExampleSurvey::of(&tried.prepared),
             prompt_tokens: Lengths::of(tried.prepared.iter().map(|row| row.prompt.len()).collect()),
             ledger: tried.ledger,
             labels,

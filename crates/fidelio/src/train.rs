@@ -378,16 +378,15 @@ impl Job {
     /// scored.
     pub(crate) fn learnable(
         &self,
-        number: usize,
+        cells: &PromptRow<'_>,
         row: &fidelio_data::Row,
     ) -> Result<Outcome, Error> {
-        let cells = PromptRow::new(number, &row.fields);
         let Some(labels) = &self.labels else {
-            return Ok(self.renderer.render(&cells, Purpose::Train)?);
+            return Ok(self.renderer.render(cells, Purpose::Train)?);
         };
         let label = labels.number_of(row)?.map(|label| labels.labels()[label].as_str());
         let label = label.expect("rows without an answer were treated before the run");
-        Ok(self.renderer.render_labeled(&cells, label)?)
+        Ok(self.renderer.render_labeled(cells, label)?)
     }
 }
 

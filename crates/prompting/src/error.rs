@@ -113,11 +113,30 @@ pub enum PromptError {
         /// The format.
         spec: String,
     },
-    /// The template shows retrieved context, and the row came without.
-    #[error("row {row}: the template shows `{{__context__}}`, but no context was retrieved")]
-    MissingContext {
+    /// The prompt shows examples, and none were chosen for the row.
+    #[error("row {row}: the prompt shows examples, and none were chosen for it")]
+    MissingExamples {
         /// The row.
         row: usize,
+    },
+    /// An example that cannot be shown.
+    #[error("row {row}: one of its examples cannot be shown")]
+    Example {
+        /// The row that it is an example for.
+        row: usize,
+        /// Why, with the example's own number.
+        #[source]
+        source: Box<PromptError>,
+    },
+    /// Examples over their budget.
+    #[error("row {row}: its examples add {tokens} tokens, {budget} are allowed")]
+    ExamplesTooLong {
+        /// The row.
+        row: usize,
+        /// What they add.
+        tokens: usize,
+        /// What is allowed.
+        budget: usize,
     },
     /// Something wrong with one cell.
     #[error("row {row}: column `{column}`")]
@@ -338,7 +357,7 @@ impl PromptError {
             Self::NullCell { .. } => Cow::Borrowed(
                 "fill or drop such rows in preprocessing, or set `null_text` to what a null shall read as",
             ),
-            Self::Cell { source, .. } => return source.hint(),
+            Self::Cell { source, .. } | Self::Example { source, .. } => return source.hint(),
             Self::SpecialTokenInData { .. } => Cow::Borrowed(
                 "set `special_tokens_in_data` to `escape` (plain text) or `allow` (control token)",
             ),
@@ -353,6 +372,9 @@ impl PromptError {
             ),
             Self::PromptTooLong { .. } | Self::FieldTooLong { .. } => {
                 Cow::Borrowed("raise the budget, or set `overflow` to `drop` or `truncate`")
+            }
+            Self::ExamplesTooLong { .. } => {
+                Cow::Borrowed("raise `max_tokens`, lower `k`, or set `over_budget: fewer`")
             }
             Self::DocumentTooLong { .. } => {
                 Cow::Borrowed("set `overflow: window` to read it in parts, or `drop` or `truncate`")

@@ -3,21 +3,24 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::examples::ExampleText;
 use crate::format::{FormatSpec, read_float};
 use crate::marks::{Marked, Span};
 use crate::template::Part;
-use crate::{PromptError, SPECIALS, Template, TemplateError, TemplateProblem, hash};
+use crate::{
+    Example, PromptError, SPECIALS, ShowExamples, Template, TemplateError, TemplateProblem, hash,
+};
+
+/// The name that stands for a row's examples.
+const CONTEXT: &str = "__context__";
 
 /// The default for a task without examples.
 const ZERO_SHOT: &str = "Input: {__sample__}\n\nTask: {__task__}\n\nAnswer:\n";
 
-/// The default for a task with retrieved examples.
-const FEW_SHOT: &str = "Here are examples that may help.\n\
-Examples:\n{__context__}\n\n\
-The examples are labelled inputs that were chosen because they are close to the input below.\n\
-Their answers may be right for the input below, too,\n\
-but the input below is what counts.\n\n\
-Input: {__sample__}\n\nTask: {__task__}\n\nAnswer:\n";
+/// The default for a task with examples. What follows the examples is what each looks like.
+const FEW_SHOT: &str = "Task: {__task__}\n\n\
+Here are examples with their answers; what counts is the last input.\n\n\
+{__context__}\n\nInput: {__sample__}\n\nAnswer:\n";
 
 /// What a user writes about a prompt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,14 +29,33 @@ pub struct LayoutSpec {
     pub template: Option<String>,
     /// The task, if there is one.
     pub task: Option<String>,
-    /// Whether rows come with retrieved context.
-    pub retrieval: bool,
+    /// How examples are shown, if rows come with any.
+    pub examples: Option<ShowExamples>,
     /// The column that `{__sample__}` shows.
     pub input: String,
     /// The column with the answer, which the template must not show.
     pub output: Option<String>,
     /// What a null reads as; without it a null is an error.
     pub null_text: Option<String>,
+}
+
+impl LayoutSpec {
+    /// The column that answers stand in.
+    pub(crate) fn answer_column(&self) -> &str {
+        self.output.as_deref().unwrap_or("answer")
+    }
+
+    /// The template, or the default layout that takes its place.
+    fn source(&self) -> Result<&str, TemplateError> {
+        let in_text = matches!(self.examples, Some(ShowExamples::InText { .. }));
+        match (&self.template, &self.task, in_text) {
+            (Some(template), _, _) => Ok(template),
+            (None, Some(_), true) => Ok(FEW_SHOT),
+            (None, Some(_), false) => Ok(ZERO_SHOT),
+            (None, None, false) => Ok("{__sample__}"),
+            (None, None, true) => Err(TemplateError::new(0..0, TemplateProblem::TaskNeeded)),
+        }
+    }
 }
 
 /// One row, as the renderer takes it.
@@ -43,8 +65,9 @@ pub struct Row<'a> {
     pub number: usize,
     /// The cells by column.
     pub cells: &'a Map<String, Value>,
-    /// What retrieval found for it, as text.
-    pub context: Option<&'a str>,
+    /// The examples chosen for it, in the order in which they are shown; none where none were chosen,
+    /// which is an error if the layout shows examples.
+    pub examples: Option<&'a [Example<'a>]>,
     /// The answer, where it is not the output column's cell.
     pub answer: Option<&'a str>,
 }
@@ -52,7 +75,7 @@ pub struct Row<'a> {
 impl<'a> Row<'a> {
     /// A row of these cells.
     pub fn new(number: usize, cells: &'a Map<String, Value>) -> Self {
-        Self { number, cells, context: None, answer: None }
+        Self { number, cells, examples: None, answer: None }
     }
 
     pub(crate) fn cell(&self, column: &str) -> Result<&'a Value, PromptError> {
@@ -67,11 +90,22 @@ impl<'a> Row<'a> {
 /// A checked layout.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    spec: LayoutSpec,
+    spec: Box<LayoutSpec>,
     template: Template,
     pieces: Vec<Piece>,
     slots: Vec<Slot>,
     fields: Vec<String>,
+    /// How one example reads, where they stand in the text.
+    example: Option<ExampleText>,
+}
+
+/// What a prompt is made of.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Content {
+    /// The texts that go into the slots.
+    pub(crate) values: Vec<String>,
+    /// The turns before the row's: what is asked and what is answered.
+    pub(crate) turns: Vec<[String; 2]>,
 }
 
 #[derive(Debug, Clone)]
@@ -101,16 +135,7 @@ impl Layout {
     /// # Errors
     /// All problems. Their ranges are bytes of `spec.template`; where there is none, they are empty.
     pub fn new(spec: &LayoutSpec, columns: &[String]) -> Result<Self, Vec<TemplateError>> {
-        let source = match (&spec.template, &spec.task, spec.retrieval) {
-            (Some(template), _, _) => template.as_str(),
-            (None, Some(_), true) => FEW_SHOT,
-            (None, Some(_), false) => ZERO_SHOT,
-            (None, None, false) => "{__sample__}",
-            (None, None, true) => {
-                return Err(vec![TemplateError { range: 0..0, kind: TemplateProblem::TaskNeeded }]);
-            }
-        };
-        let template = Template::parse(source)?;
+        let template = Template::parse(spec.source().map_err(|problem| vec![problem])?)?;
         let mut found = check(spec, &template, columns);
         if spec.template.is_none() {
             for problem in &mut found {
@@ -120,17 +145,23 @@ impl Layout {
         if !found.is_empty() {
             return Err(found);
         }
-        let mut layout = Self {
-            spec: spec.clone(),
-            pieces: vec![],
-            slots: vec![],
-            fields: vec![],
-            template: template.clone(),
-        };
-        for part in template.parts() {
-            layout.add(part);
+        let example = ExampleText::new(spec, &template, columns)?;
+        let mut layout = Self { example, ..Self::compile(spec.clone(), template) };
+        if layout.has_turns() {
+            layout.fields.push(CONTEXT.to_owned());
         }
         Ok(layout)
+    }
+
+    /// The layout of a template that was checked.
+    pub(crate) fn compile(spec: LayoutSpec, template: Template) -> Self {
+        let parts = template.parts().to_vec();
+        let (spec, pieces, slots, fields) = (Box::new(spec), vec![], vec![], vec![]);
+        let mut layout = Self { spec, pieces, slots, fields, template, example: None };
+        for part in &parts {
+            layout.add(part);
+        }
+        layout
     }
 
     fn add(&mut self, part: &Part) {
@@ -144,11 +175,16 @@ impl Layout {
                 return self.pieces.push(Piece::Text(task));
             }
             "__sample__" => (From::Sample, self.spec.input.as_str()),
-            "__context__" => (From::Context, "__context__"),
+            CONTEXT => (From::Context, CONTEXT),
+            "__answer__" => {
+                let column = self.spec.answer_column();
+                (From::Column(column.to_owned()), column)
+            }
             column => (From::Column(column.to_owned()), column),
         };
-        let index = self.fields.iter().position(|f| f == name).unwrap_or_else(|| {
-            self.fields.push(name.to_owned());
+        let name = name.to_owned();
+        let index = self.fields.iter().position(|f| *f == name).unwrap_or_else(|| {
+            self.fields.push(name);
             self.fields.len() - 1
         });
         let slot = Slot { field: index, from, format: field.spec.clone() };
@@ -162,6 +198,11 @@ impl Layout {
     /// The columns that the layout shows, and `__context__` where it shows that.
     pub fn fields(&self) -> &[String] {
         &self.fields
+    }
+
+    /// The columns that the layout shows of the row itself.
+    pub fn fields_of_rows(&self) -> Vec<String> {
+        self.fields.iter().filter(|field| *field != CONTEXT).cloned().collect()
     }
 
     /// The template, a default one included.
@@ -178,27 +219,63 @@ impl Layout {
     pub fn sha256(&self) -> String {
         let task = self.spec.task.as_deref();
         let parts = (self.template.source(), task, &self.spec.input, &self.spec.null_text);
-        hash::sha256(serde_json::json!(parts).to_string().as_bytes())
+        let mut parts = serde_json::json!(parts);
+        if let (Some(examples), Some(parts)) = (&self.spec.examples, parts.as_array_mut()) {
+            parts.push(serde_json::json!(examples));
+        }
+        hash::sha256(parts.to_string().as_bytes())
     }
 
-    /// The prompt text of a row.
+    /// The prompt text of a row, without examples that are turns of their own.
     ///
     /// # Errors
     /// When a cell is missing, null, or not the number that a format needs.
     pub fn render(&self, row: &Row<'_>) -> Result<String, PromptError> {
-        Ok(self.fill(&self.values(row)?).text)
+        let all: Vec<&Example<'_>> = row.examples.unwrap_or_default().iter().collect();
+        Ok(self.fill(&self.values(row, &all)?).text)
     }
 
-    /// The texts that go into the slots.
-    pub(crate) fn values(&self, row: &Row<'_>) -> Result<Vec<String>, PromptError> {
-        self.slots.iter().map(|slot| self.value(slot, row)).collect()
+    /// Whether examples are turns of the chat.
+    pub(crate) fn has_turns(&self) -> bool {
+        self.spec.examples == Some(ShowExamples::AsTurns)
     }
 
-    fn value(&self, slot: &Slot, row: &Row<'_>) -> Result<String, PromptError> {
+    /// Whether rows come with examples.
+    pub(crate) fn shows_examples(&self) -> bool {
+        self.spec.examples.is_some()
+    }
+
+    /// What the prompt of a row is made of, if it shows these of its examples.
+    pub(crate) fn content(
+        &self,
+        row: &Row<'_>,
+        shown: &[&Example<'_>],
+    ) -> Result<Content, PromptError> {
+        let turns = match self.spec.examples {
+            Some(ShowExamples::AsTurns) => {
+                shown.iter().map(|it| it.turns(self, row.number)).collect::<Result<_, _>>()?
+            }
+            _ => vec![],
+        };
+        Ok(Content { values: self.values(row, shown)?, turns })
+    }
+
+    fn values(&self, row: &Row<'_>, shown: &[&Example<'_>]) -> Result<Vec<String>, PromptError> {
+        self.slots.iter().map(|slot| self.value(slot, row, shown)).collect()
+    }
+
+    fn value(
+        &self,
+        slot: &Slot,
+        row: &Row<'_>,
+        shown: &[&Example<'_>],
+    ) -> Result<String, PromptError> {
         let (column, pretty) = match &slot.from {
             From::Context => {
-                let missing = || PromptError::MissingContext { row: row.number };
-                return row.context.map(ToOwned::to_owned).ok_or_else(missing);
+                return match (&self.example, row.examples) {
+                    (Some(example), Some(_)) => example.text(row.number, shown),
+                    _ => Err(PromptError::MissingExamples { row: row.number }),
+                };
             }
             From::Sample => (self.spec.input.as_str(), true),
             From::Column(column) => (column.as_str(), false),
@@ -232,6 +309,31 @@ impl Layout {
             Piece::Slot(_) => None,
         });
         texts.collect()
+    }
+
+    /// Checks that a row can be shown as an example.
+    ///
+    /// # Errors
+    /// As [`render`](Self::render), and when its answer is missing.
+    pub fn check_example(&self, example: &Example<'_>) -> Result<(), PromptError> {
+        let shown = match &self.example {
+            Some(as_text) => as_text.text(0, &[example]).map(drop),
+            None => example.turns(self, 0).map(drop),
+        };
+        match shown {
+            Err(PromptError::Example { source, .. }) => Err(*source),
+            other => other,
+        }
+    }
+
+    /// Whether a slot holds text of the row, and not its examples.
+    pub(crate) fn is_of_row(&self, slot: usize) -> bool {
+        self.slots[slot].from != From::Context
+    }
+
+    /// The field that examples come from.
+    pub(crate) fn example_field(&self) -> Option<usize> {
+        self.fields.iter().position(|field| field == CONTEXT)
     }
 
     /// The field of each slot.
@@ -268,14 +370,14 @@ fn check(spec: &LayoutSpec, template: &Template, columns: &[String]) -> Vec<Temp
     let missing = |name: &str| InputMissing { name: name.to_owned(), columns: columns.to_vec() };
     for field in template.fields() {
         let name = field.name.as_str();
-        let mut problem = |kind| found.push(TemplateError { range: field.range.clone(), kind });
+        let mut problem = |kind| found.push(TemplateError::new(field.range.clone(), kind));
         if field.spec.is_some() && SPECIALS.contains(&name) && name != "__sample__" {
             let written = field.spec.as_ref().map(|s| s.written().to_owned());
             problem(Format(written.unwrap_or_default()));
         }
         match name {
             "__task__" => task = true,
-            "__context__" => context = true,
+            CONTEXT => context = true,
             "__sample__" => {
                 of_row = true;
                 if !columns.contains(&spec.input) {
@@ -297,6 +399,8 @@ fn check(spec: &LayoutSpec, template: &Template, columns: &[String]) -> Vec<Temp
             }
         }
     }
+    let turns = spec.examples == Some(ShowExamples::AsTurns);
+    let in_text = spec.examples.is_some() && !turns;
     let end = template.source().len();
     let places = |wanted: &str| {
         template.fields().find(|f| f.name == wanted).map_or(end..end, |f| f.range.clone())
@@ -305,11 +409,12 @@ fn check(spec: &LayoutSpec, template: &Template, columns: &[String]) -> Vec<Temp
         (!of_row, end..end, NoReference),
         (spec.task.is_some() && !task, end..end, TaskNotShown),
         (spec.task.is_none() && task, places("__task__"), TaskMissing),
-        (spec.retrieval && !context, end..end, ContextNotShown),
-        (!spec.retrieval && context, places("__context__"), ContextMissing),
+        (in_text && !context, end..end, ContextNotShown),
+        (spec.examples.is_none() && context, places(CONTEXT), ContextMissing),
+        (turns && context, places(CONTEXT), ContextBesideTurns),
     ] {
         if wrong {
-            found.push(TemplateError { range: at, kind });
+            found.push(TemplateError::new(at, kind));
         }
     }
     found

@@ -19,13 +19,13 @@
 //! # Ok::<(), fidelio_prompting::PromptError>(())
 //! ```
 //!
-//! It does not read files, download tokenizers, retrieve examples or run models.
+//! It does not read files, download tokenizers, choose examples or run models.
 
 mod rendered;
 mod renderer;
 mod rules;
 
-mod context;
+mod examples;
 mod format;
 mod layout;
 mod template;
@@ -41,14 +41,16 @@ mod turn_problem;
 mod vocabulary;
 
 pub use chat::{ChatTemplate, Clock, SpecialTexts};
-pub use context::context_text;
 pub use conversation::{Conversation, Message};
 pub use error::PromptError;
+pub use examples::{Example, ExamplesShown, ShowExamples};
 pub use format::FormatSpec;
 pub use layout::{Layout, LayoutSpec, Row};
 pub use rendered::{Cut, ExplainedToken, Explanation, Ledger, Outcome, Purpose, Rendered};
 pub use renderer::{Choice, Fingerprint, Renderer, Source};
-pub use rules::{Bos, Boundary, Budget, ChatUse, Overflow, Rules, Side, SpecialTokens, Turns};
+pub use rules::{
+    Bos, Boundary, Budget, ChatUse, ExampleBudget, Overflow, Rules, Side, SpecialTokens, Turns,
+};
 pub use template::{Field, SPECIALS, Template, TemplateError, TemplateProblem};
 pub use turn_problem::TurnProblem;
 pub use vocabulary::Vocabulary;

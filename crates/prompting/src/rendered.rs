@@ -4,7 +4,7 @@ use std::ops::{AddAssign, Range};
 
 use serde::Serialize;
 
-use crate::Side;
+use crate::{ExamplesShown, Side};
 
 /// What a rendering is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,9 @@ pub struct Rendered {
     pub prompt_len: usize,
     /// What was shortened.
     pub cuts: Vec<Cut>,
-    /// How many tokens the row had before anything was cut.
+    /// Its examples, where the prompt shows some.
+    pub examples: Option<ExamplesShown>,
+    /// How many tokens the row had before anything was cut or left out.
     pub read: usize,
 }
 
@@ -100,6 +102,8 @@ pub struct Ledger {
     pub rows_dropped: usize,
     /// Of these, rows shortened.
     pub rows_cut: usize,
+    /// Of these, rows with fewer examples than were chosen for them.
+    pub rows_with_fewer_examples: usize,
     /// Tokens the rows had.
     pub read: usize,
     /// Tokens that are learnt.
@@ -108,8 +112,10 @@ pub struct Ledger {
     pub masked: usize,
     /// Tokens of rows left out.
     pub dropped: usize,
-    /// Tokens cut away.
+    /// Tokens cut away, those of examples that were left out included.
     pub cut: usize,
+    /// Of these, tokens of examples that were left out.
+    pub left_out: usize,
     /// Tokens that windows of a document read again; they are counted once above.
     pub repeated: usize,
 }
@@ -122,6 +128,10 @@ impl Ledger {
             Outcome::Kept(rendered) => {
                 let learnt = rendered.learn.iter().filter(|l| **l).count();
                 self.rows_cut += usize::from(!rendered.cuts.is_empty());
+                if let Some(examples) = &rendered.examples {
+                    self.rows_with_fewer_examples += usize::from(examples.left_out > 0);
+                    self.left_out += examples.tokens_left_out;
+                }
                 self.read += rendered.read;
                 self.learnt += learnt;
                 self.masked += rendered.ids.len() - learnt;
@@ -155,11 +165,13 @@ impl AddAssign for Ledger {
         self.rows += other.rows;
         self.rows_dropped += other.rows_dropped;
         self.rows_cut += other.rows_cut;
+        self.rows_with_fewer_examples += other.rows_with_fewer_examples;
         self.read += other.read;
         self.learnt += other.learnt;
         self.masked += other.masked;
         self.dropped += other.dropped;
         self.cut += other.cut;
+        self.left_out += other.left_out;
         self.repeated += other.repeated;
     }
 }
@@ -177,6 +189,8 @@ pub struct Explanation {
     pub fields_known: bool,
     /// What was shortened.
     pub cuts: Vec<Cut>,
+    /// Its examples, where the prompt shows some.
+    pub examples: Option<ExamplesShown>,
 }
 
 /// One token of an [`Explanation`].

@@ -4,16 +4,18 @@ mod answer;
 mod budget;
 mod document;
 mod encode;
+mod examples;
 mod talk;
 mod turns;
 
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::layout::Content;
 use crate::marks::Marked;
 use crate::{
-    Bos, ChatTemplate, ChatUse, Conversation, ExplainedToken, Explanation, Layout, Message,
-    Outcome, PromptError, Purpose, Rendered, Row, Rules, Vocabulary, hash,
+    Bos, ChatTemplate, ChatUse, Conversation, ExamplesShown, ExplainedToken, Explanation, Layout,
+    Message, Outcome, PromptError, Purpose, Rendered, Row, Rules, Vocabulary, hash,
 };
 use answer::Reply;
 use encode::Encoded;
@@ -85,7 +87,19 @@ struct Prompt {
     encoded: Encoded,
     body: Body,
     cuts: Vec<crate::Cut>,
-    /// Its tokens before anything was cut.
+    examples: Option<ExamplesShown>,
+    /// Its tokens before anything was cut or left out.
+    read: usize,
+}
+
+/// The prompt of a layout before anything is cut.
+struct Draft {
+    content: Content,
+    shown: Shown,
+    encoded: Encoded,
+    body: Body,
+    examples: Option<ExamplesShown>,
+    /// The tokens with all examples that were chosen.
     read: usize,
 }
 
@@ -124,6 +138,11 @@ impl Renderer {
                 let problem = "is `always`, but documents are read as they are".to_owned();
                 return Err(PromptError::Rule { rule: "chat", problem });
             }
+            (Source::Layout(layout), ChatUse::Never) if layout.has_turns() => {
+                let problem = "is `never`, but examples as turns need the chat template".to_owned();
+                return Err(PromptError::Rule { rule: "chat", problem });
+            }
+            (Source::Layout(layout), _) if layout.has_turns() => Some("examples as turns"),
             (_, ChatUse::Always) => Some("`chat: always`"),
             _ => None,
         };
@@ -324,6 +343,7 @@ impl Renderer {
             prompt_len: rendered.prompt_len,
             fields_known: rendered.fields_known,
             cuts: rendered.cuts.clone(),
+            examples: rendered.examples.clone(),
         }
     }
 
@@ -387,24 +407,40 @@ impl Renderer {
     }
 
     fn prepare_layout(&self, layout: &Layout, row: &Row<'_>) -> Result<Prepared, PromptError> {
-        let values = layout.values(row)?;
-        for (field, value) in layout.slot_fields().zip(&values) {
-            self.check_text(value, field, row.number)?;
-        }
-        self.fit_layout(layout, values, row.number)
+        let draft = if layout.shows_examples() {
+            self.with_examples(layout, row)?
+        } else {
+            self.draft(layout, layout.content(row, &[])?, row.number)?
+        };
+        self.fit_layout(layout, draft, row.number)
     }
 
-    /// The prompt with these values, as it would be sent.
+    /// The prompt of a layout as it would be sent if it fits.
+    fn draft(&self, layout: &Layout, content: Content, row: usize) -> Result<Draft, PromptError> {
+        for (field, value) in layout.slot_fields().zip(&content.values) {
+            self.check_text(value, field, row)?;
+        }
+        for text in content.turns.iter().flatten() {
+            self.check_text(text, layout.example_field().unwrap_or(0), row)?;
+        }
+        let (shown, body) = self.show_layout(layout, &content)?;
+        let encoded = self.encode(&shown, row)?;
+        let read = encoded.tokens.len();
+        Ok(Draft { content, shown, encoded, body, examples: None, read })
+    }
+
+    /// The prompt with this content, as it would be sent.
     fn show_layout(
         &self,
         layout: &Layout,
-        values: &[String],
+        content: &Content,
     ) -> Result<(Shown, Body), PromptError> {
-        let marked: Marked = layout.fill(values);
+        let marked: Marked = layout.fill(&content.values);
         let Some(chat) = &self.chat else {
             return Ok((Shown::plain(marked), Body::Plain));
         };
-        let talk = Talk::of_user(&self.rules, &marked);
+        let of_examples = layout.example_field().unwrap_or(0);
+        let talk = Talk::of_user(&self.rules, &content.turns, of_examples, &marked);
         Ok((talk.show(chat, true)?, Body::Chat(Box::new(talk))))
     }
 
@@ -465,6 +501,7 @@ impl Renderer {
             ranges: prompt.encoded.tokens.into_iter().map(|t| t.range).collect(),
             prompt_len: n,
             cuts: prompt.cuts,
+            examples: prompt.examples,
             read: prompt.read,
         }
     }

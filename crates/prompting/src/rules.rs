@@ -99,8 +99,21 @@ pub struct Budget {
     pub reserved: usize,
     /// For single fields.
     pub fields: BTreeMap<String, usize>,
+    /// For a row's examples.
+    pub examples: ExampleBudget,
     /// What happens beyond.
     pub overflow: Overflow,
+}
+
+/// How much room examples have.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ExampleBudget {
+    /// Tokens that they may add to a prompt; none is as many as fit.
+    pub most: Option<usize>,
+    /// Whether a row shows fewer where there is no room for all, be it within `most` or in the
+    /// context. Otherwise it is an error, as if they were text of the row.
+    pub fewer: bool,
 }
 
 /// What happens to a row that is too long. Template text and answers are never cut.

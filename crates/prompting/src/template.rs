@@ -48,6 +48,8 @@ pub struct TemplateError {
     pub range: Range<usize>,
     /// What is wrong.
     pub kind: TemplateProblem,
+    /// Whether it is wrong in the format of examples, and not in the template of prompts.
+    pub in_format: bool,
 }
 
 /// The ways in which a template can be wrong.
@@ -95,13 +97,25 @@ pub enum TemplateProblem {
     /// `__task__` shown, not given.
     #[error("the template shows `{{__task__}}`, but no task is set")]
     TaskMissing,
-    /// Retrieval set, not shown.
+    /// Examples in the text, and no place for them.
     #[error("retrieval is set, but the template does not show `{{__context__}}`")]
     ContextNotShown,
     /// `__context__` shown, no retrieval.
     #[error("the template shows `{{__context__}}`, but no retrieval is set")]
     ContextMissing,
-    /// Retrieval without template and task.
+    /// `__context__` shown, and the examples stand elsewhere.
+    #[error("the template shows `{{__context__}}`, but the examples are turns of the chat")]
+    ContextBesideTurns,
+    /// `__context__` in the format of an example.
+    #[error("`{{__context__}}` is made of examples and cannot be part of one")]
+    ContextInFormat,
+    /// A format that shows an example without its answer.
+    #[error("an example would be shown without its answer")]
+    AnswerNotShown,
+    /// A format that shows nothing of an example but its answer.
+    #[error("an example would show nothing but its answer")]
+    NothingOfExample,
+    /// Examples in the text without template and task.
     #[error("retrieval without a template needs a task")]
     TaskNeeded,
     /// `__sample__` or no template, and the input is no column.
@@ -115,6 +129,10 @@ pub enum TemplateProblem {
 }
 
 impl TemplateError {
+    pub(crate) fn new(range: Range<usize>, kind: TemplateProblem) -> Self {
+        Self { range, kind, in_format: false }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
         use TemplateProblem::*;
@@ -139,11 +157,15 @@ impl TemplateError {
                 Cow::Owned(format!("did you mean `{near}`?"))
             }
             OutputColumn(_) => Cow::Borrowed("remove it from the template"),
-            NoReference => Cow::Borrowed("refer to a column in braces, or to `{__sample__}`"),
+            NoReference | NothingOfExample => {
+                Cow::Borrowed("refer to a column in braces, or to `{__sample__}`")
+            }
             TaskNotShown => Cow::Borrowed("add `{__task__}` to the template, or remove the task"),
             TaskMissing | TaskNeeded => Cow::Borrowed("set `prompt.task`"),
             ContextNotShown => Cow::Borrowed("add `{__context__}` to the template"),
             ContextMissing => Cow::Borrowed("set `prompt.retrieval`, or remove it"),
+            ContextBesideTurns | ContextInFormat => Cow::Borrowed("remove the reference"),
+            AnswerNotShown => Cow::Borrowed("add `{__answer__}` to the format"),
         })
     }
 }
@@ -264,7 +286,7 @@ impl Parser<'_> {
     }
 
     fn problem(&mut self, range: Range<usize>, kind: TemplateProblem) {
-        self.found.push(TemplateError { range, kind });
+        self.found.push(TemplateError::new(range, kind));
     }
 }
 
@@ -275,17 +297,17 @@ fn read_field(inside: &str, range: Range<usize>) -> Result<Field, TemplateError>
     };
     if let Some((_, conversion)) = head.split_once('!') {
         let kind = TemplateProblem::Conversion(conversion.to_owned());
-        return Err(TemplateError { range, kind });
+        return Err(TemplateError::new(range, kind));
     }
     if head.is_empty() {
-        return Err(TemplateError { range, kind: TemplateProblem::Nameless });
+        return Err(TemplateError::new(range, TemplateProblem::Nameless));
     }
     let spec = match spec {
         None | Some("") => None,
         Some(spec) => {
             let at = range.start + 1 + head.len();
             let kind = || TemplateProblem::Format(spec.to_owned());
-            let unknown = || TemplateError { range: at..at + 1 + spec.len(), kind: kind() };
+            let unknown = || TemplateError::new(at..at + 1 + spec.len(), kind());
             Some(format::parse(spec).ok_or_else(unknown)?)
         }
     };

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use fidelio::{Job, Survey, prompting::Explanation};
+use fidelio::{ExamplePlan, ExampleSurvey, Job, Survey, prompting::Explanation};
 use serde_json::{Value, json};
 
 use crate::{
@@ -104,6 +104,11 @@ fn summary(job: &Job, survey: &Survey) -> String {
             ledger.read, ledger.learnt, ledger.masked, ledger.dropped, ledger.cut
         ),
     );
+    if let (Some(plan), Some(examples)) = (&plan.prompt.examples, &survey.examples) {
+        for (name, text) in example_lines(plan, examples) {
+            line(name, text);
+        }
+    }
     if let Some(audit) = &survey.audit {
         let turns = match audit.turns {
             turns if turns == 0 || turns == survey.rows => String::new(),
@@ -133,6 +138,42 @@ fn summary(job: &Job, survey: &Survey) -> String {
     table.render()
 }
 
+fn example_lines(plan: &ExamplePlan, found: &ExampleSurvey) -> Vec<(&'static str, String)> {
+    let kind = serde_json::to_value(plan.chosen_by).unwrap_or_default();
+    let kind = kind.as_str().unwrap_or_default();
+    let candidates = ui::count(plan.candidates, "row");
+    let lengths = found.tokens;
+    let mut lines = vec![
+        ("examples", format!("{} of {candidates} for each row, {kind}", plan.k)),
+        (
+            "example tokens",
+            format!(
+                "half up to {}, 95 % up to {}, longest {}",
+                lengths.p50, lengths.p95, lengths.max
+            ),
+        ),
+    ];
+    if found.rows_with_fewer > 0 {
+        let rows = ui::count(found.rows_with_fewer, "row");
+        let left_out = ui::count(found.left_out, "example");
+        lines.push(("fewer", format!("{rows} without room for all: {left_out} left out")));
+    }
+    if found.rows_with_too_few > 0 {
+        let rows = ui::count(found.rows_with_too_few, "row");
+        lines.push(("too few", format!("{rows} without as many others to show")));
+    }
+    if found.rows_with_drawn > 0 {
+        let rows = ui::count(found.rows_with_drawn, "row");
+        lines.push(("drawn", format!("{rows} share a word with fewer rows than are shown")));
+    }
+    if found.duplicates.rows > 0 {
+        let rows = ui::count(found.duplicates.rows, "row");
+        let first = found.duplicates.first.join(", ");
+        lines.push(("duplicates", format!("{rows} in (nearly) the words of an example: {first}")));
+    }
+    lines
+}
+
 fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
     let rows = job.rows().len();
     let Some(index) = number.checked_sub(1).filter(|index| *index < rows) else {
@@ -148,12 +189,21 @@ fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
         "line": place.line,
         "prompt": explanations.first(),
     });
+    let examples: Vec<String> =
+        job.shown_examples(index)?.iter().map(ToString::to_string).collect();
+    if job.plan().prompt.examples.is_some() {
+        value["examples"] = json!(examples);
+    }
+    let examples = match examples.len() {
+        0 => String::new(),
+        _ => format!("examples: {}\n", examples.join(", ")),
+    };
     if explanations.len() > 1 {
         value["windows"] = json!(explanations);
     }
     ui.result(&value, || match explanations.as_slice() {
         [] => format!("row {number}: {place}\ndropped: it is too long\n"),
-        [explanation] => format!("row {number}: {place}\n{}", tokens(explanation)),
+        [explanation] => format!("row {number}: {place}\n{examples}{}", tokens(explanation)),
         windows => windows.iter().enumerate().fold(String::new(), |text, (i, window)| {
             let of = format!("window {} of {}", i + 1, windows.len());
             text + &format!("row {number}: {place}, {of}\n{}", tokens(window))

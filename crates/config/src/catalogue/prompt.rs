@@ -2,7 +2,7 @@
 
 use super::finetune::learns;
 use super::{
-    Choice, EMPTY, Fill, Key, NULL, SIZE, Section, Status, Type, Union, Variant, built, key, later,
+    Choice, EMPTY, Fill, Key, NULL, SIZE, Section, Status, Type, Union, Variant, built, key,
 };
 use crate::view::join;
 
@@ -14,7 +14,7 @@ const PROMPT_KEYS: &[Key] = &[
         "template",
         Type::Words,
         NULL,
-        "Text with references in braces: any column of the row, `{__sample__}` (the input feature's cell), `{__task__}`; literal braces are doubled.",
+        "Text with references in braces: any column of the row, `{__sample__}` (the input feature's cell), `{__task__}`, `{__context__}` (the examples of `retrieval`); literal braces are doubled.",
     ),
     key("task", Type::Words, NULL, "What the model shall do, in words; `{__task__}` in the template."),
     key(
@@ -101,8 +101,13 @@ const PROMPT_KEYS: &[Key] = &[
         "`trainer.type: finetune` and `prompt.messages`",
     )
     .also(&["train_on", "assistant_only_loss"]),
-    key("retrieval", Type::Section(&RETRIEVAL), NULL, "Shows similar labelled rows in the prompt.")
-        .not_built("retrieval"),
+    key(
+        "retrieval",
+        Type::Union(&super::retrieval::KINDS),
+        NULL,
+        "Shows labelled rows in the prompt, chosen among the training rows or given.",
+    )
+    .also(&["few_shot", "examples", "fewshot"]),
 ];
 
 static OVERFLOW: Union = Union {
@@ -150,18 +155,3 @@ static OVERFLOW: Union = Union {
 };
 
 const SIDES: &[Choice] = &[built("left", "The beginning goes."), built("right", "The end goes.")];
-
-static RETRIEVAL: Section = Section {
-    doc: "Shows similar labelled rows in the prompt.",
-    keys: &[&[
-        key(
-            "type",
-            Type::Choice(&[later("random", "retrieval"), later("semantic", "retrieval")]),
-            NULL,
-            "How rows are found.",
-        ),
-        key("index_name", Type::Words, NULL, "A saved index instead of a new one."),
-        key("model_name", Type::Words, NULL, "The model that embeds texts; needed for `semantic`."),
-        key("k", super::COUNT, Fill::Json("0"), "How many rows are shown."),
-    ]],
-};

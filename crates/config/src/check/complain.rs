@@ -116,7 +116,7 @@ pub(super) fn not_built(path: &str, feature: &str) -> Problem {
 
 pub(super) fn not_built_hint(key: &Key) -> String {
     match key.name {
-        "retrieval" => "remove it; fixed examples can stand in `prompt.template`".to_owned(),
+        "index_name" => "remove it; the training rows are looked through anew".to_owned(),
         "regularization_type" | "regularization_lambda" => {
             "remove it; `weight_decay` of the optimizer shrinks weights".to_owned()
         }

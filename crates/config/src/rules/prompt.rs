@@ -20,10 +20,12 @@ impl Rules<'_> {
         }
         self.document();
         let Some(template) = template else {
+            self.retrieval(None);
             self.budget(None);
             return;
         };
         let references = references(&template);
+        self.retrieval(Some(&references));
         let at = "prompt.template";
         for it in &references {
             match it.name {
@@ -31,7 +33,10 @@ impl Rules<'_> {
                 name if name.starts_with("__") && name.ends_with("__") && name.len() > 4 => {
                     let known = ["__sample__", "__task__", "__context__"];
                     let hint = nearest(name, known).map_or_else(
-                        || "the special names are `{__sample__}` and `{__task__}`".to_owned(),
+                        || {
+                            "the special names are `{__sample__}`, `{__task__}` and `{__context__}`"
+                                .to_owned()
+                        },
                         |near| format!("did you mean `{{{near}}}`?"),
                     );
                     let message =
@@ -60,16 +65,6 @@ impl Rules<'_> {
                 .because("the template does not refer to it")
                 .hint("add `{__task__}` to the template, or remove the task");
             let problem = self.also(problem, at, "this template");
-            self.found.push(problem);
-        }
-        if refers("__context__") && !self.view.broken("prompt.retrieval") {
-            let problem = self
-                .in_template(
-                    "__context__",
-                    "`{__context__}` needs retrieval, which is not built yet".to_owned(),
-                )
-                .kind(Kind::NotBuilt)
-                .hint("write fixed examples into the template");
             self.found.push(problem);
         }
         let columns = references.iter().any(|it| !matches!(it.name, "__task__" | "__context__"));
@@ -156,7 +151,7 @@ impl Rules<'_> {
         }
     }
 
-    fn needs_chat(&mut self, path: &str) {
+    pub(super) fn needs_chat(&mut self, path: &str) {
         if self.view.written("prompt.chat_template") == Some(&Value::Bool(false)) {
             let message = format!("`{path}` needs the chat template, and it is switched off");
             let problem = self
@@ -176,7 +171,11 @@ impl Rules<'_> {
         };
         let column = self.view.text("input_features.0.column").unwrap_or("").to_owned();
         let named: Vec<String> = match references {
-            Some(references) => references.iter().map(|it| it.name.to_owned()).collect(),
+            Some(references) => references
+                .iter()
+                .filter(|it| it.name != "__context__")
+                .map(|it| it.name.to_owned())
+                .collect(),
             None => vec!["__sample__".to_owned(), column],
         };
         let mut sum = 0_i64;
@@ -187,10 +186,11 @@ impl Rules<'_> {
             }
             let path = join("prompt.budget", field);
             let near = nearest(field, named.iter().map(String::as_str));
-            let hint = near.map_or_else(
-                || "name a column that the template refers to".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
+            let hint = match near {
+                _ if field == "__context__" => "write `prompt.retrieval.max_tokens`".to_owned(),
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "name a column that the template refers to".to_owned(),
+            };
             let problem = self
                 .at(
                     Kind::Useless,
@@ -212,9 +212,14 @@ impl Rules<'_> {
     }
 
     /// A contradiction at a reference inside the template, as it stands in the file.
-    fn in_template(&self, name: &str, message: String) -> Problem {
-        let problem = Problem::new(Kind::Contradiction, "prompt.template", message);
-        let Some(place) = self.checked.places.get("prompt.template") else { return problem };
+    pub(super) fn in_template(&self, name: &str, message: String) -> Problem {
+        self.within("prompt.template", name, message)
+    }
+
+    /// A contradiction at a reference inside the text at a path, as it stands in the file.
+    pub(super) fn within(&self, path: &str, name: &str, message: String) -> Problem {
+        let problem = Problem::new(Kind::Contradiction, path, message);
+        let Some(place) = self.checked.places.get(path) else { return problem };
         let span = place.value;
         let text =
             self.sources.get(span.source as usize).map_or("", |source| source.slice(span.range()));
@@ -229,13 +234,13 @@ impl Rules<'_> {
 }
 
 /// The parts of a template that name something.
-struct Reference<'a> {
-    name: &'a str,
+pub(super) struct Reference<'a> {
+    pub(super) name: &'a str,
 }
 
 /// The names in braces of a template; `{{` and `}}` are literal braces. What is not well formed is
 /// left to the renderer, which says it better.
-fn references(template: &str) -> Vec<Reference<'_>> {
+pub(super) fn references(template: &str) -> Vec<Reference<'_>> {
     let mut found = Vec::new();
     let mut rest = template;
     while let Some(open) = rest.find('{') {

@@ -3,6 +3,8 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
+use super::Retrieval;
+
 /// How a row becomes what the model reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,6 +31,8 @@ pub struct Prompt {
     pub boundary: Boundary,
     /// Which of the assistant's turns are learnt; none without `messages` or learning.
     pub learn: Option<LearntTurns>,
+    /// Rows that are shown with their answers.
+    pub retrieval: Option<Retrieval>,
 }
 
 /// Which of the assistant's turns are learnt.

@@ -3,9 +3,10 @@
 use std::num::NonZeroUsize;
 
 use fidelio_config::{
-    Adapter, BatchSize, Batches, ChatTemplate, Checkpoints, Choose, Decay, Finetune, Generation,
-    GradientClipping, LabelScore, LearntTurns, Length, LoraStart, MatchKind, Optimizer,
-    OutputFeature, Overflow, Override, RunConfig, Side, Split, TargetModules, parse,
+    Adapter, BatchSize, Batches, ChatTemplate, Checkpoints, Choose, Decay, Duplicates,
+    ExampleOrder, Finetune, Generation, GradientClipping, LabelScore, LearntTurns, Length,
+    LoraStart, MatchKind, Optimizer, OutputFeature, OverBudget, Overflow, Override, RetrievalKind,
+    RunConfig, ShowExamples, Side, Split, TargetModules, parse,
 };
 use serde_json::Value;
 
@@ -132,6 +133,36 @@ fn labels_are_scored_unless_rules_are_given() {
     assert_eq!(rules.keys().collect::<Vec<_>>(), ["positive", "neutral", "negative"]);
     assert_eq!(rules["neutral"].kind, MatchKind::Regex);
     assert!(ruled.generation.is_some());
+}
+
+#[test]
+fn the_guides_examples_are_fine() {
+    const AROUND: &str = "model_type: llm\nbase_model: m\ninput_features: [{name: review}]\n\
+                          output_features: [{name: label, type: category}]\n";
+    let guide = include_str!("../../../../docs/guide/examples.md");
+    let blocks: Vec<&str> =
+        guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 2);
+    for block in blocks {
+        let config = config(&format!("{AROUND}{block}"));
+        assert!(config.prompt.retrieval.is_some(), "{block}");
+    }
+}
+
+#[test]
+fn examples_are_what_the_file_says() {
+    let drawn = file("few-shot-random").prompt.retrieval.unwrap();
+    assert_eq!((drawn.kind, drawn.k), (RetrievalKind::Random, Some(3)));
+    assert_eq!((drawn.order, drawn.balance), (None, Some(false)));
+    assert_eq!((drawn.show, drawn.over_budget), (ShowExamples::Context, OverBudget::Fewer));
+    let found = file("few-shot-bm25").prompt.retrieval.unwrap();
+    assert_eq!((found.kind, found.order), (RetrievalKind::Bm25, Some(ExampleOrder::SimilarFirst)));
+    assert_eq!((found.duplicates, found.max_tokens), (Duplicates::Skip, Some(600)));
+    let given = file("few-shot-fixed").prompt.retrieval.unwrap();
+    let examples = given.examples.unwrap();
+    assert_eq!((examples.len(), &examples[1]["label"][..]), (2, "bad"));
+    // What is not drawn has no number, and turns have no separator.
+    assert_eq!((given.k, given.balance, given.separator), (None, None, None));
 }
 
 #[test]

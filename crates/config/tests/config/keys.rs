@@ -43,6 +43,9 @@ fn samples(takes: &'static Type, name: &str) -> Vec<Value> {
         // Only a few texts have a form that other keys ask for.
         Type::Text | Type::Words | Type::Label => match name {
             "template" => vec![json!("{q} {r}"), json!("{__sample__} {__task__}")],
+            "format" => {
+                vec![json!("{__sample__} is {__answer__}"), json!("{__answer__}: {__sample__}")]
+            }
             "validation_field" => vec![json!("combined")],
             "validation_metric" | "reduce_eval_metric" => {
                 vec![json!("f1_micro"), json!("rouge"), json!("perplexity")]
@@ -54,6 +57,10 @@ fn samples(takes: &'static Type, name: &str) -> Vec<Value> {
         Type::List(of, least) => {
             if name == "layer_replication" {
                 return vec![json!([[0, 2]]), json!([[0, 2], [1, 3]])];
+            }
+            if name == "examples" {
+                let one = json!({"review": "x1", "label": "good"});
+                return vec![json!([one]), json!([one, one])];
             }
             if name == "probabilities" {
                 return vec![json!([0.5, 0.25, 0.25]), json!([1, 0, 0])];

@@ -9,6 +9,7 @@
 
 mod adapters;
 mod documents;
+mod examples;
 mod export;
 mod foreign;
 mod jobs;

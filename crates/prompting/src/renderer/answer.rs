@@ -212,6 +212,7 @@ impl Renderer {
             ranges: encoded.tokens.into_iter().map(|t| t.range).collect(),
             prompt_len: n,
             cuts: prompt.cuts.clone(),
+            examples: prompt.examples.clone(),
             read: prompt.read + grown,
         })
     }

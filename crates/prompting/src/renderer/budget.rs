@@ -4,7 +4,7 @@ use crate::{Cut, Layout, Overflow, PromptError, Side};
 
 use super::encode::Encoded;
 use super::talk::Shown;
-use super::{Body, Prepared, Prompt, Renderer, Source};
+use super::{Body, Draft, Prepared, Prompt, Renderer, Source};
 
 impl Renderer {
     pub(super) fn check_budget(&self) -> Result<(), PromptError> {
@@ -22,8 +22,8 @@ impl Renderer {
             }
         }
         let cuttable = match &self.source {
-            Source::Layout(layout) => layout.fields(),
-            Source::Messages { .. } | Source::Document { .. } => &[],
+            Source::Layout(layout) => layout.fields_of_rows(),
+            Source::Messages { .. } | Source::Document { .. } => vec![],
         };
         let mut named: Vec<&String> = budget.fields.keys().collect();
         if let Overflow::Truncate { fields, .. } = &budget.overflow {
@@ -41,7 +41,7 @@ impl Renderer {
         }
     }
 
-    fn prompt_limit(&self) -> usize {
+    pub(super) fn prompt_limit(&self) -> usize {
         let budget = &self.rules.budget;
         budget.context.map_or(usize::MAX, |context| context - budget.reserved)
     }
@@ -50,33 +50,31 @@ impl Renderer {
     pub(super) fn fit_layout(
         &self,
         layout: &Layout,
-        mut values: Vec<String>,
+        draft: Draft,
         row: usize,
     ) -> Result<Prepared, PromptError> {
-        let (shown, body) = self.show_layout(layout, &values)?;
-        let encoded = self.encode(&shown, row)?;
-        let read = encoded.tokens.len();
+        let tokens = draft.encoded.tokens.len();
         let limit = self.prompt_limit();
-        let over_field = self.over_field(layout, &values, row)?;
+        let over_field = self.over_field(layout, &draft.content.values, row)?;
         let problem = match over_field {
             Some(problem) => problem,
-            None if read > limit => PromptError::PromptTooLong { row, tokens: read, budget: limit },
-            None => {
-                let prompt = Prompt { shown, encoded, body, cuts: vec![], read };
-                return Ok(Prepared::Ready(Box::new(prompt)));
-            }
+            None if tokens > limit => PromptError::PromptTooLong { row, tokens, budget: limit },
+            None => return Ok(Prepared::Ready(Box::new(draft.uncut()))),
         };
         match &self.rules.budget.overflow {
             Overflow::Error | Overflow::Window { .. } => Err(problem),
-            Overflow::Drop => Ok(Prepared::Dropped { tokens: read, reason: problem.to_string() }),
+            Overflow::Drop => {
+                Ok(Prepared::Dropped { tokens: draft.read, reason: problem.to_string() })
+            }
             Overflow::Truncate { side, fields } => {
+                let mut draft = draft;
                 let mut cuts = Cuts { side: *side, made: vec![] };
                 for (slot, field) in layout.slot_fields().enumerate() {
                     if let Some(&budget) = self.rules.budget.fields.get(&self.fields[field]) {
-                        cuts.shorten(self, &mut values[slot], field, budget)?;
+                        cuts.shorten(self, &mut draft.content.values[slot], field, budget)?;
                     }
                 }
-                self.cut_to(layout, values, cuts, fields.as_deref(), read, row)
+                self.cut_to(layout, draft, cuts, fields.as_deref(), row)
             }
         }
     }
@@ -103,25 +101,27 @@ impl Renderer {
     fn cut_to(
         &self,
         layout: &Layout,
-        mut values: Vec<String>,
+        mut draft: Draft,
         mut cuts: Cuts,
         order: Option<&[String]>,
-        read: usize,
         row: usize,
     ) -> Result<Prepared, PromptError> {
         let slots: Vec<usize> = layout.slot_fields().collect();
         let limit = self.prompt_limit();
         loop {
-            let (shown, body) = self.show_layout(layout, &values)?;
+            let (shown, body) = self.show_layout(layout, &draft.content)?;
             let encoded = self.encode(&shown, row)?;
             let tokens = encoded.tokens.len();
             if tokens <= limit {
-                let prompt = Prompt { shown, encoded, body, cuts: cuts.made, read };
+                let prompt = Prompt { shown, encoded, body, cuts: cuts.made, ..draft.uncut() };
                 return Ok(Prepared::Ready(Box::new(prompt)));
             }
             let mut lengths = vec![];
-            for value in &values {
-                lengths.push(self.vocabulary.encode_plain(value)?.len());
+            for (slot, value) in draft.content.values.iter().enumerate() {
+                // Of examples there are fewer, or all.
+                let cuttable = layout.is_of_row(slot);
+                let tokens = if cuttable { self.vocabulary.encode_plain(value)?.len() } else { 0 };
+                lengths.push(tokens);
             }
             let next = match order {
                 Some(names) => names.iter().find_map(|name| {
@@ -136,7 +136,7 @@ impl Renderer {
             };
             // A value may stand in the template more than once; each pass cuts at least one token.
             let keep = lengths[slot].saturating_sub((tokens - limit).min(lengths[slot]));
-            cuts.shorten(self, &mut values[slot], slots[slot], keep)?;
+            cuts.shorten(self, &mut draft.content.values[slot], slots[slot], keep)?;
         }
     }
 
@@ -150,7 +150,8 @@ impl Renderer {
     ) -> Result<Prepared, PromptError> {
         let (tokens, budget) = (encoded.tokens.len(), self.prompt_limit());
         if tokens <= budget {
-            let prompt = Prompt { shown, encoded, body, cuts: vec![], read: tokens };
+            let prompt =
+                Prompt { shown, encoded, body, cuts: vec![], examples: None, read: tokens };
             return Ok(Prepared::Ready(Box::new(prompt)));
         }
         let problem = PromptError::PromptTooLong { row, tokens, budget };

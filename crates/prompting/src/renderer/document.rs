@@ -137,6 +137,7 @@ impl Document {
             ranges: tokens.iter().map(|t| within(t.range.start)..within(t.range.end)).collect(),
             prompt_len: learnt,
             cuts,
+            examples: None,
             read,
         }
     }

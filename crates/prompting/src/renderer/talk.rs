@@ -11,6 +11,8 @@ use crate::{ChatTemplate, Conversation, Message, PromptError, Rules, Vocabulary}
 pub(super) struct Talk {
     plain: Conversation,
     marked: Option<Conversation>,
+    /// How many of its first messages are given: what the system says, and examples.
+    given: usize,
 }
 
 /// A text that the model reads, and the places of the row's text in it where they are known.
@@ -29,16 +31,29 @@ impl Shown {
 }
 
 impl Talk {
-    /// One user's turn, after what the system says.
-    pub(super) fn of_user(rules: &Rules, marked: &Marked) -> Self {
-        let talk = |text: &str| {
+    /// One user's turn, after what the system says and after examples, which are field `of_examples`.
+    pub(super) fn of_user(
+        rules: &Rules,
+        examples: &[[String; 2]],
+        of_examples: usize,
+        marked: &Marked,
+    ) -> Self {
+        let talk = |show: &dyn Fn(&Marked) -> Option<String>| {
             let system = rules.system.iter().map(|s| Message::new("system", s.as_str()));
             let mut talk = Conversation::new(system.collect());
-            talk.messages.push(Message::new("user", text));
+            for [asked, answered] in examples {
+                let asked = show(&Marked::whole(asked, of_examples, false))?;
+                let answered = show(&Marked::whole(answered, of_examples, true))?;
+                talk.messages.push(Message::new("user", asked));
+                talk.messages.push(Message::new("assistant", answered));
+            }
+            talk.messages.push(Message::new("user", show(marked)?));
             talk.extra.clone_from(&rules.template_variables);
-            talk
+            Some(talk)
         };
-        Self { plain: talk(&marked.text), marked: marked.with_marks().map(|text| talk(&text)) }
+        let plain = talk(&|marked| Some(marked.text.clone())).unwrap_or_default();
+        let given = plain.messages.len().saturating_sub(1);
+        Self { plain, marked: talk(&Marked::with_marks), given }
     }
 
     /// Messages that are all one field.
@@ -48,7 +63,7 @@ impl Talk {
             let spoken = message.role() == "assistant";
             message.content_mut().is_none_or(|content| mark(content, field, spoken))
         });
-        Self { plain, marked: all.then_some(marked) }
+        Self { plain, marked: all.then_some(marked), given: 0 }
     }
 
     /// The same with one more message.
@@ -61,7 +76,12 @@ impl Talk {
             talk.messages.push(message);
             fine.then_some(talk)
         });
-        Self { plain, marked }
+        Self { plain, marked, given: self.given }
+    }
+
+    /// How many of its first messages teach nothing.
+    pub(super) fn given(&self) -> usize {
+        self.given
     }
 
     /// Its messages.
@@ -76,7 +96,7 @@ impl Talk {
             talk.messages.truncate(messages);
             talk
         };
-        Self { plain: cut(&self.plain), marked: self.marked.as_ref().map(cut) }
+        Self { plain: cut(&self.plain), marked: self.marked.as_ref().map(cut), given: self.given }
     }
 
     /// What it reads like.

@@ -37,7 +37,7 @@ impl Renderer {
         let (Some(chat), (shown, encoded)) = (&self.chat, whole) else { return Ok(()) };
         let mut turns = vec![];
         for (at, message) in talk.messages().iter().enumerate() {
-            if message.role() != "assistant" {
+            if message.role() != "assistant" || at < talk.given() {
                 continue;
             }
             let turn = turns.len() + 1;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use fidelio_prompting::{Layout, LayoutSpec, PromptError, Row};
+use fidelio_prompting::{Example, Layout, LayoutSpec, PromptError, Row, ShowExamples};
 use serde_json::Value;
 
 #[test]
@@ -26,7 +26,7 @@ fn shown(case: &str) -> String {
     let spec = LayoutSpec {
         template: template.map(ToOwned::to_owned),
         task: text("task"),
-        retrieval: head.get("retrieval").is_some(),
+        examples: examples_as(&head),
         input: text("input").unwrap_or_default(),
         output: text("output"),
         null_text: text("null_text"),
@@ -36,18 +36,38 @@ fn shown(case: &str) -> String {
         Err(problems) => {
             let mut out = String::new();
             for problem in problems {
-                let excerpt = template.unwrap_or_default().get(problem.range.clone());
+                let format = text("format").unwrap_or_default();
+                let written =
+                    if problem.in_format { &format } else { template.unwrap_or_default() };
+                let excerpt = written.get(problem.range.clone());
                 writeln!(out, "error at {:?} {excerpt:?}: {problem}", problem.range).unwrap();
                 writeln!(out, "  hint: {}", problem.hint().unwrap_or_default()).unwrap();
             }
             return out;
         }
     };
-    let context = text("retrieval");
-    let row = Row { context: context.as_deref(), ..Row::new(7, cells) };
+    let shots = head.get("examples").and_then(Value::as_array);
+    let shots: Vec<Example<'_>> = shots
+        .map_or(&[][..], Vec::as_slice)
+        .iter()
+        .enumerate()
+        .map(|(number, cells)| Example { number, cells: cells.as_object().unwrap(), rank: number })
+        .collect();
+    let row = Row { examples: head.get("examples").map(|_| &shots[..]), ..Row::new(7, cells) };
     match layout.render(&row) {
         Ok(prompt) => prompt,
         Err(problem) => failed(&problem),
+    }
+}
+
+/// `"examples"` alone means in the text.
+fn examples_as(head: &Value) -> Option<ShowExamples> {
+    let text = |key: &str| head.get(key).and_then(Value::as_str).map(ToOwned::to_owned);
+    let separator = || text("separator").unwrap_or("\n\n".to_owned());
+    match (head.get("examples"), head.get("turns")) {
+        (None, None) => None,
+        (_, Some(_)) => Some(ShowExamples::AsTurns),
+        _ => Some(ShowExamples::InText { format: text("format"), separator: separator() }),
     }
 }
 

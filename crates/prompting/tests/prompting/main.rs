@@ -4,6 +4,7 @@
 mod cases;
 mod chat_goldens;
 mod documents;
+mod examples;
 mod mask_goldens;
 mod pains;
 mod properties;
