@@ -109,17 +109,20 @@ impl Candidates {
     pub fn duplicates(&self, text: &str) -> Vec<Duplicate> {
         let equal = self.equal.get(&normal(text)).map_or(&[][..], Vec::as_slice);
         let asked: BTreeSet<String> = words(text).collect();
-        let mut shared: BTreeMap<usize, usize> = equal.iter().map(|&it| (it, 0)).collect();
+        let mut shared = vec![0_usize; self.len()];
         for posting in asked.iter().filter_map(|word| self.postings(word)).flatten() {
-            *shared.entry(posting.candidate as usize).or_default() += 1;
+            shared[posting.candidate as usize] += 1;
         }
         let duplicate = |(candidate, shared): (usize, usize)| {
+            let equal = equal.binary_search(&candidate).is_ok();
+            if !equal && shared == 0 {
+                return None;
+            }
             let all = asked.len() + self.words_of[candidate].len() - shared;
             let overlap = if all == 0 { 1.0 } else { shared as f32 / all as f32 };
-            let equal = equal.binary_search(&candidate).is_ok();
             (equal || overlap >= NEAR).then_some(Duplicate { candidate, overlap, equal })
         };
-        shared.into_iter().filter_map(duplicate).collect()
+        shared.into_iter().enumerate().filter_map(duplicate).collect()
     }
 
     pub(crate) fn postings(&self, word: &str) -> Option<&[Posting]> {
