@@ -25,6 +25,9 @@ pub(super) struct Case {
     /// What its weights are stored as.
     #[serde(default)]
     pub(super) weights: Weights,
+    /// Fidelio's arithmetic where it answers; `f32` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) arithmetic: Option<Arithmetic>,
     /// 0 for one for each core.
     #[serde(default)]
     pub(super) threads: usize,
@@ -110,6 +113,22 @@ pub(super) enum Weights {
     F32,
 }
 
+/// What Fidelio's `--precision` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Arithmetic {
+    /// Activations of 8 bits over weights that are integers, as llama.cpp has them.
+    Int8Activations,
+}
+
+impl Arithmetic {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Int8Activations => "int8-activations",
+        }
+    }
+}
+
 /// A peer, and how it is run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -175,8 +194,11 @@ impl Case {
         if self.repetitions == 0 {
             bail!("`repetitions` must be at least 1");
         }
+        let learns = matches!(self.work, Work::Train { .. } | Work::Quality { .. });
+        if learns && self.arithmetic.is_some() {
+            bail!("`arithmetic` is for answers; learning computes in f32");
+        }
         for against in &self.against {
-            let learns = matches!(self.work, Work::Train { .. } | Work::Quality { .. });
             if learns != (against.peer == Peer::Peft) {
                 bail!("`{}` cannot do this work", against.name());
             }
@@ -305,6 +327,7 @@ mod tests {
             ),
             (format!("{decode}against = [{{peer = \"transformers\"}}]\n"), "a `precision`"),
             (format!("{train}, rank = 8}}\n"), "unknown field"),
+            (format!("{train}}}\narithmetic = \"int8-activations\"\n"), "is for answers"),
             (format!("{decode}[[case]]\nname = \"a\"\nmodel = \"m\"\n{decode}"), "two cases"),
         ] {
             let error = format!("{:#}", suite(&wrong).unwrap_err());
@@ -319,6 +342,7 @@ mod tests {
         let hash = |more: &str| case(more).hash(b"data").unwrap();
         assert_eq!(hash(""), hash("against = [{peer = \"llama.cpp\"}]\n"));
         assert_ne!(hash(""), hash("threads = 1\n"));
+        assert_ne!(hash(""), hash("arithmetic = \"int8-activations\"\n"));
         assert_ne!(hash(""), case("").hash(b"other").unwrap());
         assert_ne!(hash(""), case("").quick().hash(b"data").unwrap());
     }

@@ -1,6 +1,6 @@
 //! Fidelio's side of a measurement: its release binary, run as a user runs it.
 
-use super::case::{Case, Lora, Work};
+use super::case::{Arithmetic, Case, Lora, Work};
 use super::data::{Labelled, Piece, Texts};
 use super::results::{Built, Sample};
 use crate::watch::{Stderr, Watched, watch};
@@ -54,7 +54,8 @@ impl Binary {
         model: &Path,
         folder: &Path,
     ) -> Result<Sample> {
-        let run = Run { binary: self, threads: case.threads(), model, folder };
+        let (threads, arithmetic) = (case.threads(), case.arithmetic);
+        let run = Run { binary: self, threads, arithmetic, model, folder };
         match &case.work {
             Work::Decode { prompt_tokens, new_tokens } => {
                 run.decode(texts.prompt(*prompt_tokens)?, *new_tokens)
@@ -111,6 +112,7 @@ fn commit() -> Option<String> {
 struct Run<'a> {
     binary: &'a Binary,
     threads: usize,
+    arithmetic: Option<Arithmetic>,
     model: &'a Path,
     folder: &'a Path,
 }
@@ -218,6 +220,7 @@ impl Run<'_> {
         if warm_up {
             command.arg("--warm-up");
         }
+        self.answer_in(&mut command);
         let (Generated { usage }, seen) = said(&mut command)?;
         let tokens = (usage.prompt_tokens, usage.completion_tokens);
         same("tokens of prompt and answer", tokens, (prompt.ids.len(), new_tokens))?;
@@ -239,6 +242,7 @@ impl Run<'_> {
         let mut command = self.command("predict");
         command.arg("--config").arg(self.file("run.yaml", &run.to_string())?);
         command.arg("--dataset").arg(table).arg("--output-directory").arg(self.folder.join("out"));
+        self.answer_in(&mut command);
         let (Predicted { usage }, seen) = said(&mut command)?;
         let wanted = (rows.iter().map(|row| row.ids.len()).sum(), rows.len() * new_tokens);
         same(
@@ -342,6 +346,12 @@ impl Run<'_> {
         let metrics = std::fs::read_to_string(results.join("metrics.jsonl"))
             .context("cannot read the run's `metrics.jsonl`")?;
         Ok((steps(&metrics)?, results, seen))
+    }
+
+    fn answer_in(&self, command: &mut Command) {
+        if let Some(arithmetic) = self.arithmetic {
+            command.args(["--precision", arithmetic.name()]);
+        }
     }
 
     fn command(&self, name: &str) -> Command {

@@ -254,6 +254,7 @@ pub(super) mod tests {
                 name: "decode".to_owned(),
                 model: "smollm2-135m".to_owned(),
                 weights: Weights::Shipped,
+                arithmetic: None,
                 threads: 2,
                 repetitions: 3,
                 work: Work::Decode { prompt_tokens: 64, new_tokens: 128 },
