@@ -12,6 +12,7 @@ nothing else may differ. The templates belong to their vendors, so only hashes, 
 committed. The special tokens of a template join the tiny tokenizer of the tests.
 """
 
+import datetime
 import hashlib
 import json
 import pathlib
@@ -21,6 +22,10 @@ import sys
 import jinja2
 from tokenizers import AddedToken, Tokenizer
 from transformers import PreTrainedTokenizerFast
+from transformers.utils import chat_template_utils
+
+# Some templates write the date.
+NOW = datetime.datetime(2026, 1, 2, 3, 4, 5)
 
 SPECIAL = re.compile(r"<[|｜][^<>\s'\"]+?[|｜]>|</?s>|<(?:start|end)_of_turn>|\[/?INST\]|<\|turn>|<turn\|>|<\[[a-z_]+\]>")
 EOS = "</s>"
@@ -188,7 +193,14 @@ def sources(fixtures):
     return dict(sorted(found.items()))
 
 
+class Then(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return NOW
+
+
 def main():
+    chat_template_utils.datetime = Then
     fixtures, plain = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     templates = {}
     for name, source in sources(fixtures).items():
@@ -201,7 +213,7 @@ def main():
         results = {talk: case(tok, messages, ends) for talk, messages in TALKS.items()}
         templates[name] = {"sha256": hashlib.sha256(source.encode()).hexdigest(), "specials": specials,
                            "stops": sorted(ends), "results": results}
-    json.dump({"talks": TALKS, "templates": templates}, sys.stdout, ensure_ascii=False, indent=None, separators=(",", ":"))
+    json.dump({"now": NOW.isoformat(), "talks": TALKS, "templates": templates}, sys.stdout, ensure_ascii=False, indent=None, separators=(",", ":"))
     print()
 
 

@@ -18,6 +18,8 @@ const GOLDENS: &str = include_str!("mask_goldens.json");
 
 #[derive(Deserialize)]
 struct Goldens {
+    /// When the templates were rendered: some write the date.
+    now: String,
     talks: BTreeMap<String, Value>,
     templates: BTreeMap<String, Template>,
 }
@@ -42,7 +44,7 @@ struct Golden {
     changed: Option<usize>,
 }
 
-fn renderer(template: &Template, source: &str) -> Result<Renderer, PromptError> {
+fn renderer(template: &Template, source: &str, now: Clock) -> Result<Renderer, PromptError> {
     let mut tokenizer: Tokenizer = include_str!("fixtures/tokenizer.json").parse().unwrap();
     let special = |text: &String| AddedToken::from(text.as_str(), true).normalized(false);
     let specials: Vec<AddedToken> = template.specials.iter().map(special).collect();
@@ -50,7 +52,7 @@ fn renderer(template: &Template, source: &str) -> Result<Renderer, PromptError> 
     let id = |text: &str| tokenizer.token_to_id(text).unwrap();
     let (bos, eos) = (id("<s>"), id("</s>"));
     let vocabulary = Vocabulary::new(tokenizer, Some(bos), vec![eos]).unwrap().with_add_bos(false);
-    let chat = ChatTemplate::new(source, vocabulary.special_texts(), Clock::Local)?;
+    let chat = ChatTemplate::new(source, vocabulary.special_texts(), now)?;
     let rules = Rules { turns: Turns::All, ..Rules::default() };
     let column = Source::Messages { column: "messages".to_owned(), output: None };
     Renderer::new(column, rules, vocabulary, Some(chat))
@@ -102,12 +104,13 @@ fn masks_are_those_of_transformers() {
         return;
     };
     let goldens: Goldens = serde_json::from_str(GOLDENS).unwrap();
+    let now = Clock::fixed(&goldens.now).unwrap();
     let (mut compared, mut refused, mut told_by_transformers, mut wrong) = (0, 0, 0, vec![]);
     for (name, template) in &goldens.templates {
         let path = fixtures.join(format!("{name}.jinja"));
         let Ok(source) = std::fs::read_to_string(path) else { continue };
         assert_eq!(template.sha256, sha256(&source), "{name} is another version");
-        let Ok(renderer) = renderer(template, &source) else {
+        let Ok(renderer) = renderer(template, &source, now) else {
             wrong.push(format!("{name}: no renderer"));
             continue;
         };
