@@ -57,3 +57,4 @@ pub use quantize::quantize;
 pub use rotary::rotary;
 pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};
 pub use simd::active_path;
+pub use threads::on_pool;

@@ -11,6 +11,12 @@ pub(crate) fn worth_spreading(work: usize) -> bool {
     work >= WORTH_SPREADING && rayon::current_num_threads() > 1
 }
 
+/// Does work on a thread of the pool, on which kernels spread theirs without waking a thread to
+/// hand it over and another to hand it back. Worth it for work that calls many kernels.
+pub fn on_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }

@@ -10,6 +10,7 @@ use fidelio_backend::{
     LearnSpec, Logits, OpenSpec, Parent, Precision, RowId, RowStep, RowTo, Score, Scores, Session,
     Shape, Want, Wanted, Weights,
 };
+use fidelio_kernels::on_pool;
 use fidelio_ops::{Asked, Top};
 
 use crate::{
@@ -231,49 +232,8 @@ impl BurnSession {
         let picked = self.model.head().pick(hidden.clone(), &rows);
         Some(self.shaped(picked, shape).into_iter().map(|logits| vec![logits]).collect())
     }
-}
 
-impl Session for BurnSession {
-    fn capacity(&self) -> Capacity {
-        Capacity {
-            vocabulary: self.vocabulary(),
-            context: self.model.sizes().context,
-            rows: ROWS - self.rows.count(),
-            tokens: self.rows.free_tokens(),
-        }
-    }
-
-    fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError> {
-        self.check_steps(steps)?;
-        if steps.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut groups: BTreeMap<Option<AdapterId>, Vec<usize>> = BTreeMap::new();
-        for (i, step) in steps.iter().enumerate() {
-            groups.entry(self.adapter_of(step)?).or_default().push(i);
-        }
-        let mut answers: Vec<Option<Answer>> = vec![None; steps.len()];
-        for (adapter, places) in groups {
-            let alike: Vec<RowStep<'_>> = places.iter().map(|&i| steps[i]).collect();
-            for (i, answer) in places.into_iter().zip(self.extend_alike(&alike, adapter)?) {
-                answers[i] = Some(answer);
-            }
-        }
-        Ok(answers.into_iter().flatten().collect())
-    }
-
-    fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
-        if self.rows.count() >= ROWS {
-            return Err(BackendError::RowsFull { rows: ROWS });
-        }
-        self.rows.fork(row)
-    }
-
-    fn truncate(&mut self, row: RowId, keep: usize) -> Result<(), BackendError> {
-        self.rows.truncate(row, keep)
-    }
-
-    fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
+    fn answer(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
         batch.check()?;
         self.check_tokens(&batch.forest.tokens)?;
         let asked: Vec<u32> = batch.targets.iter().map(|target| token_of(target.ask)).collect();
@@ -319,6 +279,53 @@ impl Session for BurnSession {
             .map(|score| Score { logprob: score.logprob, rank: score.rank, top: score.top })
             .collect();
         Ok(Scores { scores, logits })
+    }
+}
+
+impl Session for BurnSession {
+    fn capacity(&self) -> Capacity {
+        Capacity {
+            vocabulary: self.vocabulary(),
+            context: self.model.sizes().context,
+            rows: ROWS - self.rows.count(),
+            tokens: self.rows.free_tokens(),
+        }
+    }
+
+    fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError> {
+        self.check_steps(steps)?;
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut groups: BTreeMap<Option<AdapterId>, Vec<usize>> = BTreeMap::new();
+        for (i, step) in steps.iter().enumerate() {
+            groups.entry(self.adapter_of(step)?).or_default().push(i);
+        }
+        let mut answers: Vec<Option<Answer>> = vec![None; steps.len()];
+        for (adapter, places) in groups {
+            let alike: Vec<RowStep<'_>> = places.iter().map(|&i| steps[i]).collect();
+            for (i, answer) in
+                places.into_iter().zip(on_pool(|| self.extend_alike(&alike, adapter))?)
+            {
+                answers[i] = Some(answer);
+            }
+        }
+        Ok(answers.into_iter().flatten().collect())
+    }
+
+    fn fork(&mut self, row: RowId) -> Result<RowId, BackendError> {
+        if self.rows.count() >= ROWS {
+            return Err(BackendError::RowsFull { rows: ROWS });
+        }
+        self.rows.fork(row)
+    }
+
+    fn truncate(&mut self, row: RowId, keep: usize) -> Result<(), BackendError> {
+        self.rows.truncate(row, keep)
+    }
+
+    fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
+        on_pool(|| self.answer(batch, want))
     }
 
     fn add_adapter(

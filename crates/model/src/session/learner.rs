@@ -12,6 +12,7 @@ use fidelio_backend::{
     AdapterId, BackendError, Batch, Learn, LearnSpec, LossSum, ParameterInfo, Parent, Part,
     Precision, TensorSink, Trains, UpdateReport, Weights,
 };
+use fidelio_kernels::on_pool;
 use fidelio_ops::Weight;
 use regex::Regex;
 
@@ -190,14 +191,14 @@ impl BurnSession {
 impl Learn for BurnSession {
     fn accumulate(&mut self, batch: &Batch) -> Result<LossSum, BackendError> {
         let mut learning = self.learning.take().ok_or_else(not_learning)?;
-        let loss = self.add(batch, &mut learning);
+        let loss = on_pool(|| self.add(batch, &mut learning));
         self.learning = Some(learning);
         loss
     }
 
     fn update(&mut self, lr: f64, weight: f64) -> Result<UpdateReport, BackendError> {
         let learning = self.learning.as_mut().ok_or_else(not_learning)?;
-        let report = learning.step(lr, weight)?;
+        let report = on_pool(|| learning.step(lr, weight))?;
         if report.applied {
             self.install();
         }
