@@ -165,8 +165,7 @@ impl Job {
             None => learning::begun(config),
         };
         let model = model.under(adapter.as_ref())?;
-        model.check_roundable(opening.quantization)?;
-        model.check_integers(&opening)?;
+        model.check(&opening)?;
         let context = plan::context(config, &model);
         let labels = labels(config, rows.source.as_ref())?;
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();

@@ -156,8 +156,7 @@ impl Model {
     /// # Errors
     /// [`Error::Quantized`], and when the engine cannot run it.
     pub fn open(&self, device: &Device, how: &Opening) -> Result<Box<dyn Session>, Error> {
-        self.check_roundable(how.quantization)?;
-        self.check_integers(how)?;
+        self.check(how)?;
         let mut spec = OpenSpec::new(self.checkpoint.config().clone());
         spec.rotary = how.rotary;
         spec.quantization = how.quantization;
@@ -192,8 +191,14 @@ impl Model {
         self.checkpoint.weights().iter().filter_map(bytes).sum()
     }
 
+    /// Refuses a way to open it that its weights do not allow.
+    pub(crate) fn check(&self, how: &Opening) -> Result<(), Error> {
+        self.check_roundable(how.quantization)?;
+        self.check_integers(how)
+    }
+
     /// Refuses arithmetic of integers over weights of which none are.
-    pub(crate) fn check_integers(&self, how: &Opening) -> Result<(), Error> {
+    fn check_integers(&self, how: &Opening) -> Result<(), Error> {
         let integers = |(name, encoding, shape): (&str, Encoding, &[usize])| match how.quantization
         {
             Some(to) if Quantization::covers(name, shape) => to == Quantization::Int8,
@@ -207,7 +212,7 @@ impl Model {
     }
 
     /// Refuses to round weights that are rounded already.
-    pub(crate) fn check_roundable(&self, quantization: Option<Quantization>) -> Result<(), Error> {
+    fn check_roundable(&self, quantization: Option<Quantization>) -> Result<(), Error> {
         let rounded = |(name, encoding, shape): &(&str, Encoding, &[usize])| {
             Quantization::covers(name, shape) && encoding.is_quantised()
         };

@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn a_model_is_shown_without_its_folder() {
         assert_eq!(shown(FETCHED), FETCHED);
-        assert_eq!(shown("/home/me/model.gguf"), "model.gguf");
+        assert_eq!(shown("/models/model.gguf"), "model.gguf");
         assert_eq!(shown("models/folder/"), "folder");
     }
 
