@@ -3,7 +3,7 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fidelio_benchmarks::{stored, values};
-use fidelio_kernels::{Arithmetic, Format, Matrix, linear};
+use fidelio_kernels::{Arithmetic, Format, Layout, Matrix, linear, pack};
 use std::hint::black_box;
 
 const FORMATS: [Format; 4] = [Format::F32, Format::Q8_0, Format::Q4_1, Format::Q4_0];
@@ -18,7 +18,13 @@ fn products(criterion: &mut Criterion) {
         let mut out = vec![0.0; tokens * ROWS];
         for format in FORMATS {
             let bytes = stored(format, ROWS, COLS);
-            let weight = Matrix { format, bytes: &bytes, rows: ROWS, cols: COLS };
+            let layout = Layout::Rows;
+            let mut weight = Matrix { format, bytes: &bytes, rows: ROWS, cols: COLS, layout };
+            let packed;
+            if format.packs() {
+                packed = pack(weight);
+                weight = Matrix { bytes: packed.as_ref(), layout: Layout::Eights, ..weight };
+            }
             for arithmetic in [Arithmetic::F32, Arithmetic::Int8] {
                 if arithmetic == Arithmetic::Int8 && !format.has_integers() {
                     continue;

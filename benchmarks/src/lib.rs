@@ -33,7 +33,7 @@ pub fn stored(format: Format, rows: usize, cols: usize) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use fidelio_kernels::{Matrix, dequantize_rows};
+    use fidelio_kernels::{Layout, Matrix, dequantize_rows};
 
     use super::*;
 
@@ -51,7 +51,11 @@ mod tests {
             let (rows, cols) = (2, 256);
             let bytes = &stored(format, rows, cols);
             let mut decoded = vec![0.0; rows * cols];
-            dequantize_rows(Matrix { format, bytes, rows, cols }, 0, &mut decoded);
+            dequantize_rows(
+                Matrix { format, bytes, rows, cols, layout: Layout::Rows },
+                0,
+                &mut decoded,
+            );
             assert!(decoded.iter().all(|value| value.is_finite()), "{format:?}");
         }
     }

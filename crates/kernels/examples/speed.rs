@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use fidelio_kernels::{
-    Arithmetic, Asked, Format, Heads, Matrix, Run, Sees, Span, active_path, attention, linear,
-    rms_norm, silu_mul, token_scores,
+    Arithmetic, Asked, Format, Heads, Layout, Matrix, Run, Sees, Span, active_path, attention,
+    linear, pack, rms_norm, silu_mul, token_scores,
 };
 
 fn main() {
@@ -48,8 +48,8 @@ fn main() {
     let [[time, _]] = times([&mut || rms_norm(x, &up[..576], 1e-5, &mut out[..512 * 576])]);
     println!("rms_norm 512x576: {:.3} ms", time * 1e3);
 
-    let head = weights(Format::Q8_0, 49152, 576);
-    let head = Matrix { format: Format::Q8_0, bytes: &head, rows: 49152, cols: 576 };
+    let (head, layout) = weights(Format::Q8_0, 49152, 576);
+    let head = Matrix { format: Format::Q8_0, bytes: &head, rows: 49152, cols: 576, layout };
     let asked: Vec<_> = (0..32).map(|row| Asked { row, token: row * 7 }).collect();
     let mut scores = Vec::new();
     for arithmetic in [Arithmetic::F32, Arithmetic::Int8] {
@@ -79,15 +79,20 @@ fn times<const N: usize>(mut calls: [&mut dyn FnMut(); N]) -> [[f64; 2]; N] {
     })
 }
 
-/// Bytes that are ordinary numbers in every format, scales included.
-fn weights(format: Format, rows: usize, cols: usize) -> Vec<u8> {
+/// Bytes that are ordinary numbers in every format, scales included; packed where that is possible.
+fn weights(format: Format, rows: usize, cols: usize) -> (Vec<u8>, Layout) {
     let len = format.bytes_of_matrix(rows, cols).expect("whole blocks");
-    (0..len).map(|i| 0x20 | (i * 37 % 16) as u8).collect()
+    let bytes: Vec<u8> = (0..len).map(|i| 0x20 | (i * 37 % 16) as u8).collect();
+    if format.packs() {
+        let w = Matrix { format, bytes: &bytes, rows, cols, layout: Layout::Rows };
+        return (pack(w).as_ref().to_vec(), Layout::Eights);
+    }
+    (bytes, Layout::Rows)
 }
 
 fn product(format: Format, n: usize, cols: usize, rows: usize) {
-    let bytes = weights(format, rows, cols);
-    let w = Matrix { format, bytes: &bytes, rows, cols };
+    let (bytes, layout) = weights(format, rows, cols);
+    let w = Matrix { format, bytes: &bytes, rows, cols, layout };
     let x: Vec<f32> = (0..n * cols).map(|i| (i % 97) as f32 - 48.0).collect();
     let (mut floats, mut integers) = (vec![0.0; n * rows], vec![0.0; n * rows]);
     let mut by_floats = || linear(&x, w, None, Arithmetic::F32, &mut floats);
@@ -103,8 +108,8 @@ fn layers(format: Format, n: usize) {
     let bytes: Vec<_> = (0..count).map(|_| weights(format, rows, cols)).collect();
     let x: Vec<f32> = (0..n * cols).map(|i| (i % 97) as f32 - 48.0).collect();
     let run = |arithmetic, out: &mut [f32]| {
-        for bytes in &bytes {
-            let w = Matrix { format, bytes, rows, cols };
+        for (bytes, layout) in &bytes {
+            let w = Matrix { format, bytes, rows, cols, layout: *layout };
             linear(&x, w, None, arithmetic, out);
         }
     };
@@ -112,7 +117,7 @@ fn layers(format: Format, n: usize) {
     let mut by_floats = || run(Arithmetic::F32, &mut floats);
     let mut by_integers = || run(Arithmetic::Int8, &mut integers);
     let both = times([&mut by_floats, &mut by_integers]);
-    let (work, read) = (n * count * rows * cols, count * bytes[0].len());
+    let (work, read) = (n * count * rows * cols, count * bytes[0].0.len());
     print(&format!("{n}x{cols}->{count}x{rows} {format:?}"), work, read, both);
 }
 

@@ -12,7 +12,7 @@ pub(crate) use codes::{CODES, INT8_STEP, code_of, dynamic_map};
 pub(crate) use plain::half;
 
 use crate::{
-    Format, Matrix,
+    Format, Layout, Matrix,
     simd::{Kernel, Path, Simd},
 };
 
@@ -56,8 +56,13 @@ impl Kernel for DecodeRows<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        for (i, out) in self.out.chunks_exact_mut(self.w.cols).enumerate() {
-            decode_part(s, self.w, self.first + i, 0, out);
+        let Self { w, first, out } = self;
+        let mut bytes = Vec::new();
+        for (i, out) in out.chunks_exact_mut(w.cols).enumerate() {
+            match w.layout {
+                Layout::Rows => decode_part(s, w, first + i, 0, out),
+                Layout::Eights => decode_part(s, w.only(first + i, &mut bytes), 0, 0, out),
+            }
         }
     }
 }

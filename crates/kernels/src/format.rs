@@ -1,5 +1,7 @@
 //! How stored weights are laid out.
 
+use crate::packed::{Layout, unpack_row};
+
 /// The way stored weights are to be read: plain elements, or blocks of quantised ones.
 ///
 /// Block layouts are those of GGUF; the names are llama.cpp's. All numbers are little-endian. The
@@ -130,17 +132,19 @@ impl Format {
     }
 }
 
-/// A stored matrix `[rows, cols]`, rows being outputs, each row contiguous in whole blocks.
+/// A stored matrix `[rows, cols]`, rows being outputs, each row in whole blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Matrix<'a> {
     /// How `bytes` are to be read.
     pub format: Format,
-    /// As many as [`Format::bytes_of_matrix`] says.
+    /// As many as [`Format::bytes_of_matrix`] says, or [`Format::packed_bytes`].
     pub bytes: &'a [u8],
     /// Outputs of the product.
     pub rows: usize,
     /// Inputs of the product, a multiple of the format's block length.
     pub cols: usize,
+    /// In which order the bytes of rows lie.
+    pub layout: Layout,
 }
 
 impl<'a> Matrix<'a> {
@@ -149,10 +153,21 @@ impl<'a> Matrix<'a> {
         self.format.row_bytes(self.cols)
     }
 
-    /// The bytes of one row.
+    /// The bytes of one row, which lie together.
     pub(crate) fn row(&self, row: usize) -> &'a [u8] {
+        debug_assert_eq!(self.layout, Layout::Rows);
         let len = self.row_bytes();
         &self.bytes[row * len..][..len]
+    }
+
+    /// A matrix of one row, whose bytes are put into `bytes` where they do not lie together.
+    pub(crate) fn only<'b>(self, row: usize, bytes: &'b mut Vec<u8>) -> Matrix<'b>
+    where
+        'a: 'b,
+    {
+        bytes.resize(self.row_bytes(), 0);
+        unpack_row(self, row, bytes);
+        Matrix { bytes, rows: 1, layout: Layout::Rows, ..self }
     }
 
     /// What stands behind all rows.
@@ -168,9 +183,13 @@ impl<'a> Matrix<'a> {
             self.cols,
             self.format
         );
+        let bytes = match self.layout {
+            Layout::Rows => self.format.bytes_of_matrix(self.rows, self.cols),
+            Layout::Eights => self.format.packed_bytes(self.rows, self.cols),
+        };
         assert_eq!(
             Some(self.bytes.len()),
-            self.format.bytes_of_matrix(self.rows, self.cols),
+            bytes,
             "bytes of a {:?} matrix [{}, {}]",
             self.format,
             self.rows,

@@ -8,10 +8,11 @@
 //! each number is summed in an order that only its own inputs decide.
 //!
 //! ```
-//! use fidelio_kernels::{Arithmetic, Format, Matrix, linear};
+//! use fidelio_kernels::{Arithmetic, Format, Layout, Matrix, linear};
 //!
 //! let bytes: Vec<u8> = [1.0_f32, 2.0, 3.0, 4.0].iter().flat_map(|w| w.to_le_bytes()).collect();
-//! let weight = Matrix { format: Format::F32, bytes: &bytes, rows: 2, cols: 2 };
+//! let (format, layout) = (Format::F32, Layout::Rows);
+//! let weight = Matrix { format, bytes: &bytes, rows: 2, cols: 2, layout };
 //! let mut out = [0.0; 2];
 //! linear(&[10.0, 1.0], weight, None, Arithmetic::F32, &mut out);
 //! assert_eq!(out, [12.0, 34.0]);
@@ -26,6 +27,7 @@
 )]
 
 mod format;
+mod packed;
 mod simd;
 mod threads;
 
@@ -50,9 +52,10 @@ pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, atten
 pub use dequantize::{dequantize, dequantize_rows};
 pub use dynamic::Dynamic;
 pub use format::{Format, Matrix};
-pub use linear::{Arithmetic, embed, linear};
+pub use linear::{Arithmetic, embed, linear, linear_backward};
 pub use loss::{Weighed, cross_entropy};
 pub use norm::{rms_norm, rms_norm_backward};
+pub use packed::{Layout, Packed, pack};
 pub use quantize::quantize;
 pub use rotary::rotary;
 pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};

@@ -1,19 +1,24 @@
 //! Products of activations with stored weights, and rows of a stored table.
 //!
 //! Weights are decoded a panel at a time into scratch memory that stays in the nearest cache, and
-//! never as a whole. Both operands are contiguous along the summed dimension, so nothing is
-//! repacked.
+//! never as a whole. Rows that lie one after the other are multiplied as they are, along the summed
+//! dimension (here); packed ones eight at a time, in `floats` or `int8`.
 
 use rayon::prelude::*;
 
 use crate::{
-    Format, Matrix,
+    Format, Layout, Matrix,
     dequantize::{decode_part, dequantize_rows_on},
+    packed::pack,
     simd::{Kernel, Path, Simd, dots},
     threads::{with_scratch, worth_spreading},
 };
 
+mod eights;
+mod floats;
 mod int8;
+
+pub use floats::linear_backward;
 
 /// Columns that a panel spans: a multiple of every block length, small enough that a few rows of
 /// activations and of weights stay in the first-level cache.
@@ -33,7 +38,8 @@ pub enum Arithmetic {
     F32,
     /// Where the weights [are integers with scales](Format::has_integers), activations are rounded
     /// to integers of 8 bits with a scale for each 32 of them, and integers are multiplied. With
-    /// weights of other formats as `F32`.
+    /// weights of other formats as `F32`. Weights that are not [packed](crate::pack) are packed for
+    /// each product.
     ///
     /// An activation moves by at most 1/254 of the largest size among its 32. One that is not
     /// finite makes all of its row NaN. Activations below 1.5e-36 count as 0 where all 32 are.
@@ -74,8 +80,18 @@ pub(crate) fn linear_on(
     let n = out.len() / w.rows;
     assert_eq!(x.len(), n * w.cols, "x is not [{n}, {}]", w.cols);
     assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias is not [{}]", w.rows);
-    if arithmetic == Arithmetic::Int8 && w.format.has_integers() && w.cols > 0 {
-        return int8::multiply(path, x, w, bias, out);
+    let packed;
+    let w = if arithmetic == Arithmetic::Int8 && w.format.packs() && w.layout == Layout::Rows {
+        packed = pack(w);
+        Matrix { bytes: packed.as_ref(), layout: Layout::Eights, ..w }
+    } else {
+        w
+    };
+    if w.layout == Layout::Eights && w.cols > 0 {
+        return match arithmetic {
+            Arithmetic::F32 => floats::multiply(path, x, w, bias, out),
+            Arithmetic::Int8 => int8::multiply(path, x, w, bias, out),
+        };
     }
 
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));

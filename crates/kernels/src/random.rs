@@ -1,6 +1,6 @@
 //! Random operands for tests.
 
-use crate::{Format, Matrix};
+use crate::{Format, Layout, Matrix, Packed, pack};
 
 /// A small generator (SplitMix64), so that a failing case is its seed.
 pub(crate) struct Random(pub(crate) u64);
@@ -72,7 +72,11 @@ pub(crate) struct Stored {
 impl Stored {
     pub(crate) fn matrix(&self) -> Matrix<'_> {
         let Self { format, ref bytes, rows, cols } = *self;
-        Matrix { format, bytes, rows, cols }
+        Matrix { format, bytes, rows, cols, layout: Layout::Rows }
+    }
+
+    pub(crate) fn packed(&self) -> Packed {
+        pack(self.matrix())
     }
 
     pub(crate) fn decoded(&self) -> Vec<f32> {

@@ -2,6 +2,8 @@
 //!
 //! A few rows' logits exist at a time, never all.
 
+use std::cmp::Ordering;
+
 use crate::{
     Arithmetic, Matrix,
     activation::exp,
@@ -102,16 +104,59 @@ pub fn top_logits(
 /// # Panics
 /// When a token of `also` does not exist.
 pub fn top_of(logits: &[f32], k: usize, also: &[u32]) -> Top {
+    let mut entries = if k <= FEW { few(logits, k) } else { many(logits, k) };
+    entries.extend(also.iter().map(|&token| (token, logits[token as usize])));
+    Top { entries, logsumexp: Path::active().run(Summarise { logits }).logsumexp }
+}
+
+/// How many of the largest are found faster by looking at the others once.
+const FEW: usize = 128;
+
+/// Larger logits come first, then smaller ids.
+fn descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+/// The `k` largest, by sorting those that were among them when they were met.
+fn few(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
+    const CHUNK: usize = 64;
+    let mut entries: Vec<(u32, f32)> = Vec::with_capacity(2 * k);
+    if k == 0 {
+        return entries;
+    }
+    // What is not above this is beyond the `k` largest, since equals with smaller ids are.
+    let mut least: Option<f32> = None;
+    for (i, chunk) in logits.chunks(CHUNK).enumerate() {
+        if least.is_some_and(|least| chunk.iter().all(|&logit| logit < least)) {
+            continue;
+        }
+        for (j, &logit) in chunk.iter().enumerate() {
+            if least.is_some_and(|least| logit.total_cmp(&least).is_le()) {
+                continue;
+            }
+            entries.push(((i * CHUNK + j) as u32, logit));
+            if entries.len() == 2 * k {
+                entries.sort_unstable_by(descending);
+                entries.truncate(k);
+                least = Some(entries[k - 1].1);
+            }
+        }
+    }
+    entries.sort_unstable_by(descending);
+    entries.truncate(k);
+    entries
+}
+
+/// The `k` largest, by dividing all.
+fn many(logits: &[f32], k: usize) -> Vec<(u32, f32)> {
     let mut entries: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
-    let descending = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if k < entries.len() {
         entries.select_nth_unstable_by(k, descending);
         entries.truncate(k);
     }
     entries.sort_unstable_by(descending);
-    entries.extend(also.iter().map(|&token| (token, logits[token as usize])));
     entries.shrink_to_fit();
-    Top { entries, logsumexp: Path::active().run(Summarise { logits }).logsumexp }
+    entries
 }
 
 /// Computes each asked row's logits once, a few rows at a time, and hands them over with the

@@ -24,6 +24,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Eight integers, on every path, or the bytes or pairs of halves that they consist of.
     type Ints: Copy;
 
+    /// Runs a kernel that is compiled apart, so that what several kernels need is compiled once.
+    fn call<K: Kernel>(self, kernel: K) -> K::Out;
+
     fn chunks(x: &[f32]) -> (&[Self::Chunk], &[f32]);
     fn chunks_mut(x: &mut [f32]) -> (&mut [Self::Chunk], &mut [f32]);
     fn splat(self, x: f32) -> Self::V;
@@ -50,7 +53,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Integers as floats, rounded to nearest even.
     fn float(self, v: Self::Ints) -> Self::Eight;
     /// Eight IEEE halves.
-    fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight;
+    fn eight_halves(self, bytes: &[[u8; 8]; 2]) -> Self::Eight;
+    /// `a · b + c`
+    fn fma_eight(self, a: Self::Eight, b: Self::Eight, c: Self::Eight) -> Self::Eight;
 
     /// Asks for the memory there, which need not exist, to be brought near.
     fn prefetch(self, at: *const u8);
@@ -59,8 +64,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn splat_int(self, x: i32) -> Self::Ints;
     fn store_ints(self, v: Self::Ints, to: &mut [i32; 8]);
     fn add_ints(self, a: Self::Ints, b: Self::Ints) -> Self::Ints;
-    /// Lane `j` of the `i`th result holds bytes `4i` to `4i + 3` of row `j`.
-    fn transpose(self, rows: [&[u8; 16]; 8]) -> [Self::Ints; 4];
+    /// Eight times four bytes.
+    fn ints_of(self, from: &[[u8; 8]; 4]) -> Self::Ints;
+    /// Byte `at` of each lane, with its sign.
+    fn byte(self, v: Self::Ints, at: u32) -> Self::Ints;
+    /// Takes `x` from every byte.
+    fn sub_bytes(self, v: Self::Ints, x: u8) -> Self::Ints;
     /// `lane >> shift & mask`, without regard to signs.
     fn bits(self, v: Self::Ints, shift: u32, mask: u32) -> Self::Ints;
     /// `low | high << shift`
@@ -143,6 +152,11 @@ impl Simd for Portable {
     const LANES: usize = 4;
     type Eight = [f32; 8];
     type Ints = [i32; 8];
+
+    #[inline(never)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Out {
+        kernel.run(self)
+    }
 
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[Self::Chunk], &[f32]) {
@@ -255,10 +269,23 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight {
+    fn eight_halves(self, bytes: &[[u8; 8]; 2]) -> Self::Eight {
         let mut floats = [0.0; 8];
-        self.halves(&bytes, &mut floats);
+        self.halves(bytes.as_flattened().as_chunks().0, &mut floats);
         floats
+    }
+
+    #[inline(always)]
+    fn fma_eight(self, a: Self::Eight, b: Self::Eight, c: Self::Eight) -> Self::Eight {
+        let mut sum = [0.0; 8];
+        for i in 0..8 {
+            sum[i] = if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {
+                a[i].mul_add(b[i], c[i]) // one instruction there, a slow call elsewhere
+            } else {
+                a[i] * b[i] + c[i]
+            };
+        }
+        sum
     }
 
     #[inline(always)]
@@ -288,14 +315,28 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    fn transpose(self, rows: [&[u8; 16]; 8]) -> [Self::Ints; 4] {
-        let mut lanes = [[0; 8]; 4];
-        for j in 0..8 {
-            for (lanes, bytes) in lanes.iter_mut().zip(rows[j].as_chunks().0) {
-                lanes[j] = i32::from_le_bytes(*bytes);
-            }
+    fn ints_of(self, from: &[[u8; 8]; 4]) -> Self::Ints {
+        let mut lanes = [0; 8];
+        for (lane, bytes) in lanes.iter_mut().zip(from.as_flattened().as_chunks().0) {
+            *lane = i32::from_le_bytes(*bytes);
         }
         lanes
+    }
+
+    #[inline(always)]
+    fn byte(self, mut v: Self::Ints, at: u32) -> Self::Ints {
+        for lane in &mut v {
+            *lane = *lane << (24 - 8 * at) >> 24;
+        }
+        v
+    }
+
+    #[inline(always)]
+    fn sub_bytes(self, mut v: Self::Ints, x: u8) -> Self::Ints {
+        for lane in &mut v {
+            *lane = i32::from_le_bytes(lane.to_le_bytes().map(|byte| byte.wrapping_sub(x)));
+        }
+        v
     }
 
     #[inline(always)]

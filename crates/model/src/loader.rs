@@ -1,12 +1,12 @@
 //! Tensors by name, each expected with its shape; everything that does not fit is collected.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fidelio_backend::{
     BackendError, Encoding, OpenSpec, Precision, Quantization, TensorView, Weights,
 };
-use fidelio_ops::{Arithmetic, Format, StoredMatrix, Weight, dequantize};
+use fidelio_ops::{Arithmetic, Format, Layout, StoredMatrix, Weight, dequantize};
 
 /// Tensors that old exporters wrote and that hold nothing a model needs.
 const DERIVED: &str = "rotary_emb.inv_freq";
@@ -32,6 +32,8 @@ pub(crate) struct Loader<'a> {
     quantization: Option<Quantization>,
     arithmetic: Arithmetic,
     left: BTreeSet<String>,
+    /// What was made of which bytes, so that layers that share theirs share memory.
+    made: HashMap<(usize, usize), (bytes::Bytes, Weight)>,
     modules: Vec<Module>,
     problems: Vec<String>,
 }
@@ -45,7 +47,8 @@ impl<'a> Loader<'a> {
         };
         let quantization = spec.quantization;
         let (modules, problems) = (Vec::new(), Vec::new());
-        Self { weights, device, quantization, arithmetic, left, modules, problems }
+        let made = HashMap::new();
+        Self { weights, device, quantization, arithmetic, left, made, modules, problems }
     }
 
     /// Notes a linear layer.
@@ -64,16 +67,34 @@ impl<'a> Loader<'a> {
     /// fails.
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Weight {
         let Some((view, format)) = self.view(name, &[rows, cols]) else { return self.nothing() };
-        let stored = StoredMatrix { format, rows, cols, arithmetic: self.arithmetic };
-        let rounds = self.quantization.filter(|_| Quantization::covers(name, &view.shape));
-        let Some(to) = rounds else { return Weight::new(view.bytes, stored, self.device) };
-        match unroundable(name, stored, to) {
-            None => Weight::rounded(&view.bytes, stored, rounded_format(to), self.device),
-            Some(problem) => {
-                self.problems.push(problem);
-                self.nothing()
-            }
+        let place = (view.bytes.as_ptr().addr(), view.bytes.len());
+        if let Some((_, made)) =
+            self.made.get(&place).filter(|(_, made)| made.dims() == [rows, cols])
+        {
+            return made.clone();
         }
+        // Bytes of a file stay where they are while someone holds them; others are made each time.
+        let of_file = (!view.bytes.is_unique()).then(|| view.bytes.clone());
+        let arithmetic = self.arithmetic;
+        let stored = StoredMatrix { format, rows, cols, layout: Layout::Rows, arithmetic };
+        let rounds = self.quantization.filter(|_| Quantization::covers(name, &view.shape));
+        let made = match rounds {
+            None => Weight::new(view.bytes, stored, self.device),
+            Some(to) => match unroundable(name, stored, to) {
+                None => Weight::rounded(&view.bytes, stored, rounded_format(to), self.device),
+                Some(problem) => {
+                    self.problems.push(problem);
+                    return self.nothing();
+                }
+            },
+        };
+        if !made.shares_bytes() {
+            self.weights.forget(name);
+        }
+        if let Some(bytes) = of_file {
+            self.made.insert(place, (bytes, made.clone()));
+        }
+        made
     }
 
     fn nothing(&self) -> Weight {

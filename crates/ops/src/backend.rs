@@ -10,7 +10,7 @@ use burn::backend::{
     Backend, backend_extension,
     tensor::{FloatTensor, IntTensor},
 };
-use fidelio_kernels::{Arithmetic, Asked, Format, Run, Span, TokenScore, Top};
+use fidelio_kernels::{Arithmetic, Asked, Format, Layout, Matrix, Run, Span, TokenScore, Top};
 
 use crate::plain;
 
@@ -23,8 +23,18 @@ pub struct StoredMatrix {
     pub rows: usize,
     /// Inputs; whole blocks of the format.
     pub cols: usize,
+    /// In which order the bytes lie.
+    pub layout: Layout,
     /// What numbers its products are made of, where the device has kernels for it.
     pub arithmetic: Arithmetic,
+}
+
+impl StoredMatrix {
+    /// The matrix whose bytes these are.
+    pub(crate) fn of(self, bytes: &[u8]) -> Matrix<'_> {
+        let Self { format, rows, cols, layout, .. } = self;
+        Matrix { format, bytes, rows, cols, layout }
+    }
 }
 
 /// What the tokens of a batch attend to: per run of queries, earlier spans and then itself.

@@ -7,11 +7,12 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 use burn_flex::FlexTensor;
-use fidelio_kernels::{Asked, TokenScore, Top};
+use fidelio_kernels::{Asked, Layout, TokenScore, Top};
 
 use crate::{
     Sees, StoredMatrix,
     host::{self, Host},
+    plain,
 };
 
 impl Host for Flex {

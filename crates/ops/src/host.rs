@@ -12,7 +12,7 @@ use burn::{
     },
     tensor::TensorData,
 };
-use fidelio_kernels::{self as kernels, Asked, Heads, Matrix, TokenScore, Top, TopAsked};
+use fidelio_kernels::{self as kernels, Asked, Heads, TokenScore, Top, TopAsked};
 
 use crate::{Sees, StoredMatrix, plain::consecutive};
 
@@ -36,10 +36,6 @@ fn make<B: Host, const D: usize>(
     B::float_from_data(TensorData::new(data, shape), &like)
 }
 
-fn matrix(bytes: &[u8], m: StoredMatrix) -> Matrix<'_> {
-    Matrix { format: m.format, bytes, rows: m.rows, cols: m.cols }
-}
-
 pub(crate) fn linear_stored<B: Host>(
     x: &FloatTensor<B>,
     w: &IntTensor<B>,
@@ -47,8 +43,20 @@ pub(crate) fn linear_stored<B: Host>(
 ) -> FloatTensor<B> {
     let n = x.shape()[0];
     let mut out = vec![0.0; n * m.rows];
-    kernels::linear(&B::floats(x), matrix(&B::raw(w), m), None, m.arithmetic, &mut out);
+    kernels::linear(&B::floats(x), m.of(&B::raw(w)), None, m.arithmetic, &mut out);
     make::<B, 2>(out, [n, m.rows], x.device())
+}
+
+/// Packed weights only.
+pub(crate) fn linear_stored_backward<B: Host>(
+    g: &FloatTensor<B>,
+    w: &IntTensor<B>,
+    m: StoredMatrix,
+) -> FloatTensor<B> {
+    let n = g.shape()[0];
+    let mut out = vec![0.0; n * m.cols];
+    kernels::linear_backward(&B::floats(g), m.of(&B::raw(w)), &mut out);
+    make::<B, 2>(out, [n, m.cols], g.device())
 }
 
 pub(crate) fn embed_stored<B: Host>(
@@ -57,7 +65,7 @@ pub(crate) fn embed_stored<B: Host>(
     m: StoredMatrix,
 ) -> FloatTensor<B> {
     let mut out = vec![0.0; ids.len() * m.cols];
-    kernels::embed(ids, matrix(&B::raw(w), m), &mut out);
+    kernels::embed(ids, m.of(&B::raw(w)), &mut out);
     make::<B, 2>(out, [ids.len(), m.cols], w.device())
 }
 
@@ -206,7 +214,7 @@ pub(crate) fn token_scores_stored<B: Host>(
 ) -> Vec<TokenScore> {
     let mut out = Vec::with_capacity(asked.len());
     let head = &B::raw(head);
-    kernels::token_scores(&B::floats(hidden), matrix(head, m), m.arithmetic, asked, &mut out);
+    kernels::token_scores(&B::floats(hidden), m.of(head), m.arithmetic, asked, &mut out);
     out
 }
 
@@ -219,7 +227,7 @@ pub(crate) fn top_logits_stored<B: Host>(
 ) -> Vec<Top> {
     let rows = hidden.shape()[0] as u32;
     let asked: Vec<_> = (0..rows).map(|row| TopAsked { row, k, also }).collect();
-    kernels::top_logits(&B::floats(hidden), matrix(&B::raw(head), m), m.arithmetic, &asked)
+    kernels::top_logits(&B::floats(hidden), m.of(&B::raw(head)), m.arithmetic, &asked)
 }
 
 /// Makes a [`Host`] an [`crate::LlmBackend`].
@@ -232,6 +240,17 @@ macro_rules! implement {
                 matrix: StoredMatrix,
             ) -> FloatTensor<Self> {
                 host::linear_stored::<Self>(&x, &w, matrix)
+            }
+
+            fn linear_stored_backward(
+                g: FloatTensor<Self>,
+                w: IntTensor<Self>,
+                matrix: StoredMatrix,
+            ) -> FloatTensor<Self> {
+                match matrix.layout {
+                    Layout::Rows => plain::linear_stored_backward::<Self>(g, w, matrix),
+                    Layout::Eights => host::linear_stored_backward::<Self>(&g, &w, matrix),
+                }
             }
 
             fn embed_stored(

@@ -36,7 +36,7 @@ mod weight;
 
 pub use backend::{LlmBackend, Sees, StoredMatrix};
 pub use fidelio_kernels::{
-    Arithmetic, Asked, Format, Run, Span, TokenScore, Top, Weighed, dequantize,
+    Arithmetic, Asked, Format, Layout, Run, Span, TokenScore, Top, Weighed, dequantize,
 };
 pub use tensor::{attention, gated_silu, low_rank, rms_norm, rotary, store};
 pub use weight::{Loss, Weight};

@@ -8,11 +8,12 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 use burn_ndarray::NdArrayTensor;
-use fidelio_kernels::{Asked, TokenScore, Top};
+use fidelio_kernels::{Asked, Layout, TokenScore, Top};
 
 use crate::{
     Sees, StoredMatrix,
     host::{self, Host},
+    plain,
 };
 
 impl Host for NdArray {

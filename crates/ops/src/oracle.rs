@@ -9,7 +9,7 @@ use burn::{
     },
     tensor::{DType, TensorData, try_read_sync},
 };
-use fidelio_kernels::{Arithmetic, Asked, Format, Run, Span};
+use fidelio_kernels::{Arithmetic, Asked, Format, Layout, Matrix, Run, Span, pack, quantize};
 
 use crate::{LlmBackend, Sees, StoredMatrix, plain};
 
@@ -48,7 +48,7 @@ fn same<B: Backend>(what: &str, found: FloatTensor<B>, expected: FloatTensor<B>)
     }
 }
 
-/// A stored matrix of plain floats in one of the formats that need no block.
+/// A stored matrix of plain floats in one of the formats that need no block, or a packed one.
 fn stored<B: Backend>(
     format: Format,
     rows: usize,
@@ -57,22 +57,32 @@ fn stored<B: Backend>(
     let bytes: Vec<u8> = numbers(5, rows * cols)
         .iter()
         .flat_map(|x| match format {
-            Format::F32 => x.to_le_bytes().to_vec(),
+            Format::F32 | Format::Int8 => x.to_le_bytes().to_vec(),
             Format::BF16 => x.to_le_bytes()[2..].to_vec(),
             other => panic!("{other:?} has blocks"),
         })
         .collect();
+    let (bytes, layout) = if format == Format::Int8 {
+        let floats =
+            Matrix { format: Format::F32, bytes: &bytes, rows, cols, layout: Layout::Rows };
+        let rounded = quantize(floats, format);
+        (pack(Matrix { format, bytes: &rounded, ..floats }).as_ref().to_vec(), Layout::Eights)
+    } else {
+        (bytes, Layout::Rows)
+    };
     let len = bytes.len();
     let bytes = burn::tensor::Bytes::from_bytes_vec(bytes);
     let data = TensorData::from_bytes(bytes, [len], DType::U8);
     (
         B::int_from_data(data, &B::Device::default()),
-        StoredMatrix { format, rows, cols, arithmetic: Arithmetic::F32 },
+        StoredMatrix { format, rows, cols, layout, arithmetic: Arithmetic::F32 },
     )
 }
 
 fn linear_and_head<B: LlmBackend>() {
-    for (format, n, rows, cols) in [(Format::F32, 1, 7, 8), (Format::BF16, 19, 65, 40)] {
+    for (format, n, rows, cols) in
+        [(Format::F32, 1, 7, 8), (Format::BF16, 19, 65, 40), (Format::Int8, 19, 65, 40)]
+    {
         let (w, m) = stored::<B>(format, rows, cols);
         let x = floats::<B, 2>(1, [n, cols]);
         let what = format!("{format:?} {n} {rows} {cols}");
@@ -174,17 +184,19 @@ fn forest(window: Option<u32>) -> Sees {
 /// The gradients that [`Autodiff`] gives by this crate's backward passes, against those that it
 /// derives from the default bodies' single operations.
 fn gradients_equal_those_of_default_bodies<B: LlmBackend>() {
-    let (w, m) = stored::<B>(Format::BF16, 65, 40);
-    let table = w.clone();
-    compare::<B, _>(
-        "linear_stored",
-        &[&[19, 40]],
-        move |[x]| Graph::<B>::linear_stored(x, w.clone(), m),
-        move |[x]| {
-            let w = decoded::<B>(&table, m);
-            Graph::<B>::float_matmul(x, Graph::<B>::float_swap_dims(w, 0, 1))
-        },
-    );
+    for format in [Format::BF16, Format::Int8] {
+        let (w, m) = stored::<B>(format, 65, 40);
+        let table = w.clone();
+        compare::<B, _>(
+            &format!("linear_stored of {format:?}"),
+            &[&[19, 40]],
+            move |[x]| Graph::<B>::linear_stored(x, w.clone(), m),
+            move |[x]| {
+                let w = decoded::<B>(&table, m);
+                Graph::<B>::float_matmul(x, Graph::<B>::float_swap_dims(w, 0, 1))
+            },
+        );
+    }
     compare::<B, _>(
         "low_rank",
         &[&[9, 24], &[4, 24], &[15, 4]],

@@ -10,7 +10,7 @@ use burn::{
     },
     tensor::{DType, Shape, Slice, TensorData, try_read_sync},
 };
-use fidelio_kernels::{Asked, Matrix, Run, Span, TokenScore, Top, dequantize_rows, top_of};
+use fidelio_kernels::{Asked, Run, Span, TokenScore, Top, dequantize_rows, top_of};
 
 use crate::{Sees, StoredMatrix};
 
@@ -76,7 +76,7 @@ pub(crate) fn embed_stored<B: Backend>(
     let bytes = raw::<B>(w);
     let mut out = vec![0.0_f32; ids.len() * matrix.cols];
     for (id, row) in ids.iter().zip(out.chunks_exact_mut(matrix.cols)) {
-        dequantize_rows(as_matrix(&bytes, matrix), *id as usize, row);
+        dequantize_rows(matrix.of(&bytes), *id as usize, row);
     }
     B::float_from_data(TensorData::new(out, [ids.len(), matrix.cols]), &device)
 }
@@ -411,12 +411,8 @@ fn decode<B: Backend>(
     device: &B::Device,
 ) -> FloatTensor<B> {
     let mut out = vec![0.0_f32; rows * matrix.cols];
-    dequantize_rows(as_matrix(bytes, matrix), first, &mut out);
+    dequantize_rows(matrix.of(bytes), first, &mut out);
     B::float_from_data(TensorData::new(out, [rows, matrix.cols]), device)
-}
-
-fn as_matrix(bytes: &[u8], StoredMatrix { format, rows, cols, .. }: StoredMatrix) -> Matrix<'_> {
-    Matrix { format, bytes, rows, cols }
 }
 
 fn raw<B: Backend>(w: IntTensor<B>) -> TensorBytes {

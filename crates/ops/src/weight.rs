@@ -5,8 +5,8 @@ use burn::{
     tensor::{AllocationProperty, Bytes, DType, Device, Int, Tensor, TensorData},
 };
 use fidelio_kernels::{
-    Asked, Format, Matrix, TokenScore, Top, Weighed, cross_entropy, dequantize_rows, quantize,
-    top_of,
+    Asked, Format, Layout, TokenScore, Top, Weighed, cross_entropy, dequantize_rows, pack,
+    quantize, top_of,
 };
 
 use crate::{LlmBackend, StoredMatrix, plain::score_of};
@@ -31,7 +31,7 @@ pub struct Loss {
 /// A matrix `[rows, cols]`: `rows` outputs of `cols` inputs each.
 #[derive(Debug, Clone)]
 pub enum Weight {
-    /// As the file has it; decoded block by block where it is used.
+    /// Blocks as the file has them, in an order that vectors read; decoded where they are used.
     Stored {
         /// The raw bytes.
         bytes: Tensor<1, Int>,
@@ -43,22 +43,30 @@ pub enum Weight {
 }
 
 impl Weight {
-    /// Puts a stored matrix on a device: shared bytes on the CPU backends, floats elsewhere.
+    /// Puts a stored matrix, its rows one after the other, on a device. On the CPU backends plain
+    /// elements are the bytes that were given, and blocks are put in eights, as many bytes; elsewhere
+    /// it becomes floats.
     ///
     /// # Panics
     /// When the bytes are not `rows` rows of whole blocks; the caller has compared the sizes.
     pub fn new(bytes: bytes::Bytes, matrix: StoredMatrix, device: &Device) -> Self {
         let StoredMatrix { format, rows, cols, .. } = matrix;
         assert_eq!(Some(bytes.len()), format.bytes_of_matrix(rows, cols), "bytes of a matrix");
-        if reads_stored(device) {
-            let len = bytes.len();
-            let shared = Bytes::from_shared(bytes, AllocationProperty::File);
-            let data = TensorData::from_bytes(shared, [len], DType::U8);
-            return Self::Stored { bytes: Tensor::from_data(data, (device, DType::U8)), matrix };
+        if !reads_stored(device) {
+            let mut floats = vec![0.0_f32; rows * cols];
+            dequantize_rows(matrix.of(&bytes), 0, &mut floats);
+            return Self::Dense(Tensor::from_data(TensorData::new(floats, [rows, cols]), device));
         }
-        let mut floats = vec![0.0_f32; rows * cols];
-        dequantize_rows(Matrix { format, bytes: &bytes, rows, cols }, 0, &mut floats);
-        Self::Dense(Tensor::from_data(TensorData::new(floats, [rows, cols]), device))
+        let (bytes, matrix) = if format.packs() {
+            let packed = bytes::Bytes::from_owner(pack(matrix.of(&bytes)));
+            let matrix = StoredMatrix { layout: Layout::Eights, ..matrix };
+            (Bytes::from_shared(packed, AllocationProperty::Native), matrix)
+        } else {
+            (Bytes::from_shared(bytes, AllocationProperty::File), matrix)
+        };
+        let len = bytes.len();
+        let data = TensorData::from_bytes(bytes, [len], DType::U8);
+        Self::Stored { bytes: Tensor::from_data(data, (device, DType::U8)), matrix }
     }
 
     /// As [`Self::new`], with the numbers rounded to a format of bitsandbytes, row by row.
@@ -66,8 +74,7 @@ impl Weight {
     /// # Panics
     /// As there, and when rows are not whole blocks of `to`.
     pub fn rounded(bytes: &[u8], from: StoredMatrix, to: Format, device: &Device) -> Self {
-        let StoredMatrix { format, rows, cols, .. } = from;
-        let rounded = quantize(Matrix { format, bytes, rows, cols }, to);
+        let rounded = quantize(from.of(bytes), to);
         Self::new(rounded.into(), StoredMatrix { format: to, ..from }, device)
     }
 
@@ -85,6 +92,11 @@ impl Weight {
             Self::Stored { matrix, .. } => [matrix.rows, matrix.cols],
             Self::Dense(w) => w.dims(),
         }
+    }
+
+    /// Whether it consists of the bytes that it was made of, and not of a copy.
+    pub fn shares_bytes(&self) -> bool {
+        matches!(self, Self::Stored { matrix, .. } if matrix.layout == Layout::Rows)
     }
 
     /// The memory that it takes.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use fidelio_backend::{BackendError, Encoding, TensorView, Weights};
 
-use crate::{Fault, WeightsError};
+use crate::{Fault, WeightsError, mmap};
 
 /// Named tensors that share the bytes of mapped files. Cloning is cheap.
 #[derive(Clone, Default)]
@@ -116,6 +116,12 @@ impl Weights for Tensors {
             source: Box::new(WeightsError::NoTensor { tensor: name.to_owned() }),
         })?;
         Ok(tensor.view())
+    }
+
+    fn forget(&self, name: &str) {
+        if let Some(tensor) = self.find(name) {
+            mmap::forget(&tensor.bytes);
+        }
     }
 }
 

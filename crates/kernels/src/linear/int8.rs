@@ -4,24 +4,26 @@
 //! does not matter there; blocks are added in their order as floats, never fused. That makes a
 //! number the same on every path, for any number of rows and threads.
 //!
-//! Weights are unpacked into a tile of [`TILE`] rows that stays in the nearest cache: a vector holds
-//! four elements of eight rows each, so that the sums of eight rows need no adding across lanes.
+//! Packed weights are unpacked into a tile of [`TILE`] rows that stays in the nearest cache: a
+//! vector holds four elements of eight rows each, so that the sums of eight rows need no adding
+//! across lanes. A single row of activations meets them where they are.
 
 mod round;
-mod unpack;
 
 use rayon::prelude::*;
 
-use super::{columns, start};
+use super::{
+    columns,
+    eights::{BLOCK, Eight, Kind, codes, each_packed, parts, read, scales, write},
+    start,
+};
 use crate::{
     Format, Matrix,
     linear::int8::round::Rounded,
+    packed::EIGHT,
     simd::{Kernel, Path, Simd},
     threads::{with_scratch, worth_spreading},
 };
-
-/// Elements of activations that share a scale.
-const BLOCK: usize = 32;
 
 /// Vectors of weight rows, eight rows each, that a tile holds.
 const WIDTH: usize = 2;
@@ -39,51 +41,7 @@ const BAND: usize = 4;
 /// Weight rows that one task multiplies when many rows of activations share it.
 const PANEL: usize = 4 * TILE;
 
-/// How a format's elements are multiplied.
-#[derive(Clone, Copy)]
-struct Kind {
-    /// What is taken from each unpacked element.
-    center: i32,
-    /// Whether unpacked elements are signed halves rather than unsigned bytes.
-    wide: bool,
-    /// Steps that sums have room for.
-    chain: usize,
-    /// Groups in a block, each with its scale.
-    groups: usize,
-    /// Whether groups have offsets.
-    offset: bool,
-}
-
-impl Kind {
-    /// That of a format [with integers](Format::has_integers).
-    const fn of(format: Format) -> Self {
-        use Format::*;
-        let (center, bits, groups, offset) = match format {
-            Q4_0 => (8, 4, 1, false),
-            Q5_0 => (16, 5, 1, false),
-            Q4_1 | Q4_K => (0, 4, 1, true),
-            Q5_1 | Q5_K => (0, 5, 1, true),
-            Q2_K => (0, 2, 2, true),
-            Q3_K => (4, 3, 2, false),
-            Q6_K => (32, 6, 2, false),
-            _ => (0, 8, 1, false),
-        };
-        let chain = match bits {
-            8 => 16, // of halves, whose sums have room for all
-            6 | 3 => 2,
-            5 => 4,
-            _ => 8 / groups, // all of a group
-        };
-        Self { center, wide: bits == 8, chain, groups, offset }
-    }
-
-    /// Vectors in a block of eight rows.
-    const fn steps(self) -> usize {
-        if self.wide { 16 } else { 8 }
-    }
-}
-
-/// `out[n, rows] = x[n, cols] · wᵀ`, everything checked, `out` not empty, `w` with integers.
+/// `out[n, rows] = x[n, cols] · wᵀ`, everything checked, `out` not empty, `w` packed.
 pub(super) fn multiply(
     path: Path,
     x: &[f32],
@@ -99,6 +57,9 @@ pub(super) fn multiply(
     let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
         let first = i * width;
         start(out, bias, first);
+        if let [out] = out {
+            return path.run(Lone { x: &x, w, first, out });
+        }
         with_scratch(Tile::len(Kind::of(w.format)), |scratch| {
             path.run(Piece { x: &x, w, first, out, scratch });
         });
@@ -171,6 +132,17 @@ impl<'a> Tile<'a> {
             codes: bytemuck::cast_slice_mut(codes).as_chunks_mut().0,
             scales: scales.as_chunks_mut().0,
             offsets: offsets.as_chunks_mut().0,
+        }
+    }
+
+    /// Unpacks the rows from `first` on, from block `from` on, as many blocks as the tile is to have.
+    /// Rows beyond the last eight are copies of it.
+    #[inline(always)]
+    fn fill<S: Simd>(&mut self, s: S, w: Matrix<'_>, first: usize, from: usize) {
+        let last = w.rows.div_ceil(EIGHT) - 1;
+        for c in 0..WIDTH {
+            let eight = Eight::of(w, (first / EIGHT + c).min(last));
+            each_packed!(w.format, unpack(s, self, eight, c, from));
         }
     }
 
@@ -274,6 +246,133 @@ impl<'a> Tile<'a> {
     }
 }
 
+/// Fills column `c` of a tile with eight rows of the format that is number `F`.
+#[inline(always)]
+fn unpack<S: Simd, const F: usize, const BYTES: usize>(
+    s: S,
+    tile: &mut Tile<'_>,
+    eight: Eight<'_>,
+    c: usize,
+    from: usize,
+) {
+    let format = const { Format::ALL[F] };
+    let kind = const { Kind::of(Format::ALL[F]) };
+    let parts = const { parts(Format::ALL[F]) };
+    let pieces = &eight.pieces::<BYTES>()[from / parts..][..tile.blocks.div_ceil(parts)];
+    for block in 0..tile.blocks {
+        let (piece, part) = (&pieces[block / parts], block % parts);
+        let to = &mut tile.codes[block * kind.steps() * WIDTH..][..kind.steps() * WIDTH];
+        for (i, codes) in codes(s, format, piece, part).into_iter().enumerate() {
+            if kind.wide {
+                let [even, odd] = s.widen(codes);
+                s.store_ints(even, &mut to[2 * i * WIDTH + c]);
+                s.store_ints(odd, &mut to[(2 * i + 1) * WIDTH + c]);
+            } else {
+                s.store_ints(codes, &mut to[i * WIDTH + c]);
+            }
+        }
+        for group in 0..kind.groups {
+            let at = (block * kind.groups + group) * WIDTH + c;
+            let (scale, offset) = scales(s, format, eight, piece, part * kind.groups + group);
+            s.store_eight(scale, &mut tile.scales[at]);
+            if kind.offset {
+                s.store_eight(offset, &mut tile.offsets[at]);
+            }
+        }
+    }
+}
+
+/// Some rows of the weight times one row of `x`.
+struct Lone<'a> {
+    x: &'a Rounded,
+    w: Matrix<'a>,
+    first: usize,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Lone<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, w, first, out } = self;
+        each_packed!(w.format, lone(s, x, w, first, out));
+    }
+}
+
+/// The same for the format that is number `F`. The operations are those of [`Tile::band`], in their
+/// order.
+#[inline(always)]
+fn lone<S: Simd, const F: usize, const BYTES: usize>(
+    s: S,
+    x: &Rounded,
+    w: Matrix<'_>,
+    first: usize,
+    out: &mut [f32],
+) {
+    let format = const { Format::ALL[F] };
+    let kind = const { Kind::of(Format::ALL[F]) };
+    let parts = const { parts(Format::ALL[F]) };
+    let steps = kind.steps() / kind.groups;
+    let x = x.band::<1>(0, 0, x.blocks * kind.groups, steps);
+    for (i, out) in out.chunks_mut(EIGHT).enumerate() {
+        let eight = Eight::of(w, first / EIGHT + i);
+        let pieces = eight.pieces::<BYTES>();
+        let mut total = read(s, out, 0);
+        let groups = x.codes.chunks_exact(steps).zip(x.scales).zip(x.sums).zip(x.centers);
+        let mut groups = groups.map(|(((codes, scale), sum), center)| (codes, scale, sum, center));
+        for block in 0..x.scales.len() / kind.groups {
+            let (piece, part) = (&pieces[block / parts], block % parts);
+            eight.ask_ahead(s, block, parts);
+            let codes = codes(s, format, piece, part);
+            for group in 0..kind.groups {
+                let Some((x, &x_scale, &share, &center)) = groups.next() else { return };
+                let (scale, offset) = scales(s, format, eight, piece, part * kind.groups + group);
+                let mut sum = lone_sum::<S, F>(s, x, codes, group);
+                if kind.center != 0 {
+                    sum = s.add_ints(sum, s.splat_int(center));
+                }
+                let scale = s.mul_eight(scale, s.splat_eight(x_scale));
+                total = s.add_eight(total, s.mul_eight(s.float(sum), scale));
+                if kind.offset {
+                    let product = s.mul_eight(offset, s.splat_eight(share));
+                    total = s.add_eight(total, product);
+                }
+            }
+        }
+        write(s, total, out, 0);
+    }
+}
+
+/// The exact sum of a group's products.
+#[inline(always)]
+fn lone_sum<S: Simd, const F: usize>(
+    s: S,
+    x: &[i32],
+    codes: [S::Ints; 8],
+    group: usize,
+) -> S::Ints {
+    let kind = const { Kind::of(Format::ALL[F]) };
+    let of_group = 8 / kind.groups;
+    let mut sum = s.splat_int(0);
+    if kind.wide {
+        for i in 0..of_group {
+            let [even, odd] = s.widen(codes[group * of_group + i]);
+            sum = s.mul_halves(even, s.splat_int(x[2 * i]), sum);
+            sum = s.mul_halves(odd, s.splat_int(x[2 * i + 1]), sum);
+        }
+        return sum;
+    }
+    for first in (0..of_group).step_by(kind.chain) {
+        let mut chain = s.splat_int(0);
+        for i in first..first + kind.chain {
+            chain = s.mul_bytes(codes[group * of_group + i], s.splat_int(x[i]), chain);
+        }
+        sum = s.add_ints(sum, s.settle(chain));
+    }
+    sum
+}
+
 /// The exact sums of a group's products.
 #[inline(always)]
 fn sums<S: Simd, const F: usize, const R: usize>(
@@ -306,35 +405,6 @@ fn sums<S: Simd, const F: usize, const R: usize>(
         }
     }
     sums
-}
-
-/// The `c`th eight of `from`, 0 where it ends.
-#[inline(always)]
-fn read<S: Simd>(s: S, from: &[f32], c: usize) -> S::Eight {
-    let (eights, rest) = from.as_chunks();
-    if let Some(eight) = eights.get(c) {
-        return s.eight(eight);
-    }
-    let mut eight = [0.0; 8];
-    if c == eights.len() {
-        eight[..rest.len()].copy_from_slice(rest);
-    }
-    s.eight(&eight)
-}
-
-/// Stores as many as `to` has room for.
-#[inline(always)]
-fn write<S: Simd>(s: S, v: S::Eight, to: &mut [f32], c: usize) {
-    let (eights, rest) = to.as_chunks_mut();
-    let count = eights.len();
-    if let Some(eight) = eights.get_mut(c) {
-        return s.store_eight(v, eight);
-    }
-    if c == count {
-        let mut eight = [0.0; 8];
-        s.store_eight(v, &mut eight);
-        rest.copy_from_slice(&eight[..rest.len()]);
-    }
 }
 
 #[cfg(test)]

@@ -2,8 +2,20 @@
 
 use proptest::prelude::*;
 
-use super::{Arithmetic::F32, embed, linear_on};
-use crate::{Format, random::Random, simd::Path};
+use super::{Arithmetic::F32, embed, floats::linear_backward_on, linear_on};
+use crate::{
+    Format, Layout, Matrix,
+    random::{Random, Stored},
+    simd::Path,
+};
+
+/// Calls with the weights as they are and, where the format allows it, packed.
+fn each_layout(stored: &Stored, mut call: impl FnMut(Matrix<'_>)) {
+    call(stored.matrix());
+    if stored.format.packs() {
+        call(Matrix { bytes: stored.packed().as_ref(), layout: Layout::Eights, ..stored.matrix() });
+    }
+}
 
 /// Checks one product on every path.
 fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, seed: u64) {
@@ -12,9 +24,9 @@ fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, se
     let weights = stored.decoded();
     let x = random.numbers(n * cols);
     let bias = random.numbers(rows);
-    for path in Path::all() {
+    let on = |path: Path, w: Matrix<'_>| {
         let mut out = vec![f32::NAN; n * rows];
-        linear_on(path, &x, stored.matrix(), with_bias.then_some(&bias[..]), F32, &mut out);
+        linear_on(path, &x, w, with_bias.then_some(&bias[..]), F32, &mut out);
         for (i, out) in out.iter().enumerate() {
             let (row, of) = (i / rows, i % rows);
             let pairs = x[row * cols..][..cols].iter().zip(&weights[of * cols..][..cols]);
@@ -26,10 +38,12 @@ fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, se
             }
             assert!(
                 (f64::from(*out) - sum).abs() <= 2e-6 * size + 1e-12,
-                "{format:?} [{n}, {cols}] x [{rows}, {cols}] on {path:?}: {out} for {sum}"
+                "{:?} of {format:?} [{n}, {cols}] x [{rows}, {cols}] on {path:?}: {out} for {sum}",
+                w.layout
             );
         }
-    }
+    };
+    each_layout(&stored, |w| Path::all().into_iter().for_each(|path| on(path, w)));
 }
 
 proptest! {
@@ -68,7 +82,7 @@ fn floats_need_no_alignment() {
     for shift in 0..4 {
         let mut bytes = vec![0; shift];
         bytes.extend(stored.matrix().bytes);
-        let shifted = crate::Matrix { bytes: &bytes[shift..], ..stored.matrix() };
+        let shifted = Matrix { bytes: &bytes[shift..], ..stored.matrix() };
         linear_on(Path::active(), &x, shifted, None, F32, &mut got);
         assert_eq!(got, expected);
     }
@@ -81,13 +95,97 @@ fn a_row_does_not_depend_on_the_others() {
         let (rows, cols) = (101, 1280);
         let stored = random.weights(format, rows, cols);
         let x = random.numbers(23 * cols);
-        for path in Path::all() {
+        let on = |path: Path, w: Matrix<'_>| {
             let mut together = vec![0.0; 23 * rows];
-            linear_on(path, &x, stored.matrix(), None, F32, &mut together);
+            linear_on(path, &x, w, None, F32, &mut together);
             for n in [1, 2, 3, 4, 5, 7, 11] {
                 let mut some = vec![0.0; n * rows];
-                linear_on(path, &x[4 * cols..][..n * cols], stored.matrix(), None, F32, &mut some);
-                assert_eq!(some, together[4 * rows..][..n * rows], "{format:?}, {n} rows");
+                linear_on(path, &x[4 * cols..][..n * cols], w, None, F32, &mut some);
+                let layout = w.layout;
+                assert_eq!(
+                    some,
+                    together[4 * rows..][..n * rows],
+                    "{layout:?} of {format:?}, {n} rows"
+                );
+            }
+        };
+        each_layout(&stored, |w| Path::all().into_iter().for_each(|path| on(path, w)));
+    }
+}
+
+fn check_backward(format: Format, n: usize, rows: usize, cols: usize, seed: u64) {
+    let mut random = Random(seed);
+    let stored = random.weights(format, rows, cols);
+    let (weights, bytes) = (stored.decoded(), stored.packed());
+    let w = Matrix { bytes: bytes.as_ref(), layout: Layout::Eights, ..stored.matrix() };
+    let g = random.numbers(n * rows);
+    for path in Path::all() {
+        let mut out = vec![f32::NAN; n * cols];
+        linear_backward_on(path, &g, w, &mut out);
+        for (i, out) in out.iter().enumerate() {
+            let (row, of) = (i / cols, i % cols);
+            let pairs = g[row * rows..][..rows].iter().zip(weights[of..].iter().step_by(cols));
+            let products = pairs.map(|(&g, &w)| f64::from(g) * f64::from(w));
+            let (sum, size) = products.fold((0.0, 0.0), |(s, a), p| (s + p, a + p.abs()));
+            assert!(
+                (f64::from(*out) - sum).abs() <= 2e-6 * size + 1e-12,
+                "{format:?} [{n}, {rows}] x [{rows}, {cols}] on {path:?}: {out} for {sum}"
+            );
+        }
+        let mut alone = vec![f32::NAN; cols];
+        linear_backward_on(path, &g[(n - 1) * rows..], w, &mut alone);
+        assert_eq!(alone, out[(n - 1) * cols..], "{format:?} on {path:?}: a row alone");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn gradients_are_those_of_the_decoded_weights(
+        format in prop::sample::select(
+            Format::ALL.into_iter().filter(|it| it.packs()).collect::<Vec<_>>()
+        ),
+        n in 1..12_usize,
+        rows in 1..70_usize,
+        blocks in 1..5_usize,
+        short in 0..32_usize,
+        seed: u64,
+    ) {
+        let cols = match format.block_len() {
+            1 => blocks * 32 - short,
+            len => blocks * len,
+        };
+        check_backward(format, n, rows, cols, seed);
+    }
+}
+
+#[test]
+fn gradients_of_large_weights() {
+    check_backward(Format::Q4_1, 40, 530, 352, 1); // spread over threads
+    check_backward(Format::Q4_K, 3, 1100, 256, 2);
+}
+
+/// Packed weights are decoded to the bits that `dequantize_rows` gives: a row of activations with a
+/// single 1 picks a column of them.
+#[test]
+fn packed_elements_are_those_of_the_reference() {
+    for format in Format::ALL.into_iter().filter(|it| it.packs() && *it != Format::Int8) {
+        let stored = Random(9).weights(format, 41, 512);
+        let (weights, bytes) = (stored.decoded(), stored.packed());
+        let w = Matrix { bytes: bytes.as_ref(), layout: Layout::Eights, ..stored.matrix() };
+        for path in Path::all() {
+            for n in [1, 7] {
+                for col in [0, 1, 2, 3, 19, 33, 255, 256, 511] {
+                    let mut x = vec![0.0; n * 512];
+                    x[(n - 1) * 512 + col] = 1.0;
+                    let mut out = vec![f32::NAN; n * 41];
+                    linear_on(path, &x, w, None, F32, &mut out);
+                    for (row, out) in out[(n - 1) * 41..].iter().enumerate() {
+                        let bits = [*out, weights[row * 512 + col]].map(|it| (it + 0.0).to_bits());
+                        assert_eq!(bits[0], bits[1], "{format:?} on {path:?}");
+                    }
+                }
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::quantize;
 use crate::{
-    Format, Matrix,
+    Format, Layout, Matrix,
     dequantize::{dequantize_rows_on, dynamic_map},
     simd::Path,
 };
@@ -21,7 +21,10 @@ impl Parts {
     fn open() -> (Self, Matrix<'static>) {
         let mut parts = Self(include_bytes!("../../tests/fixtures/bitsandbytes.bin"));
         let bytes = parts.bytes(ROWS * COLS * 2);
-        (parts, Matrix { format: Format::BF16, bytes, rows: ROWS, cols: COLS })
+        (
+            parts,
+            Matrix { format: Format::BF16, bytes, rows: ROWS, cols: COLS, layout: Layout::Rows },
+        )
     }
 
     fn bytes(&mut self, len: usize) -> &'static [u8] {
@@ -37,7 +40,7 @@ impl Parts {
 
 /// The decoded rows must be those of the reference, on every path.
 fn check_rows(format: Format, bytes: &[u8], expected: &[f32], bound: f32) {
-    let w = Matrix { format, bytes, rows: ROWS, cols: COLS };
+    let w = Matrix { format, bytes, rows: ROWS, cols: COLS, layout: Layout::Rows };
     for path in Path::all() {
         for (row, expected) in SHOWN.iter().zip(expected.chunks(COLS)) {
             let mut got = vec![f32::NAN; COLS];
@@ -105,7 +108,8 @@ fn bytes_and_maps_are_those_of_bitsandbytes() {
 #[test]
 fn nothing_stays_nothing() {
     let bytes = [0; 4 * 64 * 2];
-    let zero = Matrix { format: Format::F32, bytes: &bytes, rows: 2, cols: 64 };
+    let zero =
+        Matrix { format: Format::F32, bytes: &bytes, rows: 2, cols: 64, layout: Layout::Rows };
     for format in [Format::Nf4, Format::Fp4, Format::Nf4Double, Format::Fp4Double, Format::Int8] {
         let rounded = quantize(zero, format);
         let w = Matrix { format, bytes: &rounded, ..zero };

@@ -3,7 +3,7 @@
 use super::{Asked, Top, TopAsked, token_scores, top_logits, top_of};
 use crate::{
     Arithmetic::{F32, Int8},
-    Format, linear,
+    Format, Layout, linear,
     random::Random,
 };
 
@@ -67,10 +67,31 @@ fn ties_go_to_the_smaller_id() {
     assert!((logsumexp - 4.253_68).abs() < 1e-4, "{logsumexp}");
     let mut scores = Vec::new();
     let ones: Vec<u8> = [1.0_f32; 4].iter().flat_map(|w| w.to_le_bytes()).collect();
-    let head = crate::Matrix { format: Format::F32, bytes: &ones, rows: 4, cols: 1 };
+    let head =
+        crate::Matrix { format: Format::F32, bytes: &ones, rows: 4, cols: 1, layout: Layout::Rows };
     token_scores(&[2.0], head, F32, &[Asked { row: 0, token: 3 }], &mut scores);
     assert_eq!((scores[0].rank, scores[0].top), (0, 0));
     assert!((scores[0].logprob + 4_f32.ln()).abs() < 1e-6);
+}
+
+/// Few of the largest are found otherwise than many, and are the same.
+#[test]
+fn few_are_the_first_of_many() {
+    let mut random = Random(5);
+    for len in [1, 63, 64, 300, 5000] {
+        // Few values, so that many are equal; both zeros among them.
+        let logits: Vec<f32> = (0..len)
+            .map(|_| [random.below(9) as f32 - 4.0, -0.0, random.number()][random.below(3)])
+            .collect();
+        let all = super::many(&logits, len);
+        for k in [0, 1, 2, 7, 64, 128] {
+            let expected = &all[..k.min(len)];
+            let bits = |entries: &[(u32, f32)]| -> Vec<_> {
+                entries.iter().map(|(id, logit)| (*id, logit.to_bits())).collect()
+            };
+            assert_eq!(bits(&super::few(&logits, k)), bits(expected), "{k} of {len}");
+        }
+    }
 }
 
 #[test]

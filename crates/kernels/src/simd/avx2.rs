@@ -4,18 +4,16 @@
 use std::arch::{
     asm,
     x86_64::{
-        __m128i, __m256, __m256i, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps,
-        _mm_cvtsi32_si128, _mm_cvtsi64_si128, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps,
-        _mm_prefetch, _mm_set_epi16, _mm_set_epi64x, _mm256_add_epi16, _mm256_add_epi32,
-        _mm256_add_ps, _mm256_and_si256, _mm256_blendv_ps, _mm256_castps256_ps128,
-        _mm256_castsi256_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
-        _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-        _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_mullo_epi32,
-        _mm256_or_si256, _mm256_permutevar8x32_ps, _mm256_set_m128i, _mm256_set1_epi8,
-        _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_sll_epi32, _mm256_slli_epi16,
-        _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srl_epi32, _mm256_storeu_ps,
-        _mm256_storeu_si256, _mm256_sub_epi32, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64,
-        _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+        __m256, __m256i, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128,
+        _mm_cvtsi64_si128, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch,
+        _mm_set_epi64x, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
+        _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
+        _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
+        _mm256_mul_ps, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permutevar8x32_ps,
+        _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_sll_epi32,
+        _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srai_epi32,
+        _mm256_srl_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi8, _mm256_sub_epi32,
     },
 };
 
@@ -39,6 +37,7 @@ impl Avx2 {
     }
 }
 
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn with_features<K: Kernel>(s: Avx2, kernel: K) -> K::Out {
     kernel.run(s)
@@ -50,6 +49,11 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     type Eight = __m256;
     type Ints = __m256i;
+
+    #[inline(always)]
+    fn call<K: Kernel>(self, kernel: K) -> K::Out {
+        self.enter(kernel)
+    }
 
     #[inline(always)]
     fn chunks(x: &[f32]) -> (&[Self::Chunk], &[f32]) {
@@ -163,9 +167,14 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn eight_halves(self, bytes: [[u8; 2]; 8]) -> Self::Eight {
+    fn eight_halves(self, bytes: &[[u8; 8]; 2]) -> Self::Eight {
         // SAFETY: `self` proves that the features are present.
-        unsafe { gathered_halves(bytes) }
+        unsafe { halves(bytemuck::cast(*bytes)) }
+    }
+
+    #[inline(always)]
+    fn fma_eight(self, a: Self::Eight, b: Self::Eight, c: Self::Eight) -> Self::Eight {
+        self.fma(a, b, c)
     }
 
     #[inline(always)]
@@ -199,9 +208,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn transpose(self, rows: [&[u8; 16]; 8]) -> [Self::Ints; 4] {
+    fn ints_of(self, from: &[[u8; 8]; 4]) -> Self::Ints {
+        // SAFETY: `self` proves the feature; 32 bytes are readable; any alignment will do.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn byte(self, v: Self::Ints, at: u32) -> Self::Ints {
         // SAFETY: `self` proves that the features are present.
-        unsafe { transposed(rows) }
+        unsafe { byte(v, at) }
+    }
+
+    #[inline(always)]
+    fn sub_bytes(self, v: Self::Ints, x: u8) -> Self::Ints {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { lessened(v, x) }
     }
 
     #[inline(always)]
@@ -286,35 +307,17 @@ fn halves(bytes: [[u8; 2]; 8]) -> __m256 {
     _mm256_cvtph_ps(_mm_set_epi64x((bytes >> 64) as i64, bytes as i64))
 }
 
-/// As `halves`, for those that do not lie together in memory.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn gathered_halves(bytes: [[u8; 2]; 8]) -> __m256 {
-    let [a, b, c, d, e, f, g, h] = bytes.map(i16::from_le_bytes);
-    _mm256_cvtph_ps(_mm_set_epi16(h, g, f, e, d, c, b, a))
+fn byte(v: __m256i, at: u32) -> __m256i {
+    let highest = _mm256_sll_epi32(v, _mm_cvtsi32_si128(24 - 8 * at.cast_signed()));
+    _mm256_srai_epi32::<24>(highest)
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn sixteen(bytes: &[u8; 16]) -> __m128i {
-    let bytes = u128::from_le_bytes(*bytes);
-    _mm_set_epi64x((bytes >> 64) as i64, bytes as i64)
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn transposed(rows: [&[u8; 16]; 8]) -> [__m256i; 4] {
-    let two = |low, high| _mm256_set_m128i(sixteen(high), sixteen(low));
-    let (a, b) = (two(rows[0], rows[4]), two(rows[1], rows[5]));
-    let (c, d) = (two(rows[2], rows[6]), two(rows[3], rows[7]));
-    let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
-    let (ab_high, cd_high) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
-    [
-        _mm256_unpacklo_epi64(ab, cd),
-        _mm256_unpackhi_epi64(ab, cd),
-        _mm256_unpacklo_epi64(ab_high, cd_high),
-        _mm256_unpackhi_epi64(ab_high, cd_high),
-    ]
+fn lessened(v: __m256i, x: u8) -> __m256i {
+    _mm256_sub_epi8(v, _mm256_set1_epi8(x.cast_signed()))
 }
 
 #[inline]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use crate::{
     Arithmetic::{F32, Int8},
-    Format, Matrix,
+    Format, Layout, Matrix,
     linear::linear_on,
     random::{Random, Stored},
     simd::Path,
@@ -255,7 +255,8 @@ fn it_is_as_near_to_floats_as_promised() {
 
 #[test]
 fn rows_of_nothing_are_the_bias() {
-    let w = Matrix { format: Format::Q4_1, bytes: &[], rows: 3, cols: 0 };
+    let (format, layout) = (Format::Q4_1, Layout::Rows);
+    let w = Matrix { format, bytes: &[], rows: 3, cols: 0, layout };
     let mut out = vec![f32::NAN; 6];
     linear_on(Path::active(), &[], w, Some(&[1.0, 2.0, 3.0]), Int8, &mut out);
     assert_eq!(out, vec![1.0, 2.0, 3.0, 1.0, 2.0, 3.0]);
