@@ -18,7 +18,7 @@ pub enum Engine {
     /// The CPU backend on the `ndarray` crate.
     #[cfg(feature = "ndarray")]
     NdArray,
-    /// Vulkan through WGPU.
+    /// Vulkan, Metal or DirectX 12 through WGPU.
     #[cfg(feature = "wgpu")]
     Wgpu,
     /// NVIDIA's CUDA.
@@ -74,7 +74,7 @@ impl BurnBackend {
             #[cfg(feature = "ndarray")]
             Engine::NdArray => "the CPU, through Burn's ndarray backend and Fidelio's kernels",
             #[cfg(feature = "wgpu")]
-            Engine::Wgpu => "Vulkan, through Burn's WGPU backend",
+            Engine::Wgpu => "GPUs through Vulkan, Metal or DirectX 12, by Burn's WGPU backend",
             #[cfg(feature = "cuda")]
             Engine::Cuda => "NVIDIA GPUs, through Burn's CUDA backend",
         }
@@ -87,7 +87,7 @@ impl BurnBackend {
             #[cfg(feature = "ndarray")]
             Engine::NdArray => DeviceType::NdArray,
             #[cfg(feature = "wgpu")]
-            Engine::Wgpu => DeviceType::Vulkan,
+            Engine::Wgpu => DeviceType::Wgpu,
             #[cfg(feature = "cuda")]
             Engine::Cuda => DeviceType::Cuda,
         };
