@@ -24,11 +24,26 @@ pub struct Bm25 {
 impl Bm25 {
     /// Over these candidates.
     pub fn new(candidates: Arc<Candidates>) -> Self {
-        let mean = candidates.mean_length().max(f32::MIN_POSITIVE);
-        let damp = |candidate| K1 * (1.0 - B + B * candidates.length(candidate) as f32 / mean);
+        let mean = candidates.mean_length();
+        let damp = |candidate| damping(candidates.length(candidate) as f32, mean);
         let damping = (0..candidates.len()).map(damp).collect();
         Self { candidates, damping }
     }
+}
+
+/// What a word is worth that `have` of `all` texts have.
+pub(crate) fn rarity(all: f32, have: f32) -> f32 {
+    ((all - have + 0.5) / (have + 0.5)).ln_1p()
+}
+
+/// How much of that it brings, occurring so often in a text of this damping.
+pub(crate) fn weight(times: f32, damping: f32) -> f32 {
+    times / (times + damping)
+}
+
+/// What the length of a text adds below the line.
+pub(crate) fn damping(length: f32, mean: f32) -> f32 {
+    K1 * (1.0 - B + B * length / mean.max(f32::MIN_POSITIVE))
 }
 
 impl Searcher for Bm25 {
@@ -42,10 +57,10 @@ impl Searcher for Bm25 {
         for word in words(query.text) {
             let Some(postings) = self.candidates.postings(&word) else { continue };
             let (all, have) = (self.candidates.len() as f32, postings.len() as f32);
-            let rarity = ((all - have + 0.5) / (have + 0.5)).ln_1p();
+            let rarity = rarity(all, have);
             for posting in postings {
                 let (candidate, times) = (posting.candidate as usize, posting.times as f32);
-                scores[candidate] += rarity * times / (times + self.damping[candidate]);
+                scores[candidate] += rarity * weight(times, self.damping[candidate]);
             }
         }
         let found = scores.into_iter().enumerate();

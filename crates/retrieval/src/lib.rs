@@ -1,4 +1,5 @@
-//! Finding the rows that are shown as examples: drawn, by common words, diverse, balanced.
+//! Finding what is shown in a prompt: rows as examples (drawn, by common words, diverse, balanced), and
+//! passages of documents.
 //!
 //! The main type is [`Chooser`]: it chooses examples for a query among [`Candidates`], by what a
 //! [`Searcher`] finds. [`Random`] draws, [`Bm25`] counts common words, [`Given`] takes them as they are; a searcher over vectors is
@@ -22,13 +23,18 @@
 //! # Ok::<(), fidelio_retrieval::RetrievalError>(())
 //! ```
 //!
-//! It deliberately reads no file, knows no run file and no tokenizer, and writes no prompt.
+//! With the feature `corpus` there is also [`Corpus`]: passages of documents on disk, found by common
+//! words. Engines over vectors are further [`PassageSearcher`]s.
+//!
+//! It deliberately reads no file but a corpus, knows no run file and no tokenizer, and writes no prompt.
 
 mod candidates;
 mod chooser;
 mod searcher;
 
 mod bm25;
+#[cfg(feature = "corpus")]
+mod corpus;
 mod given;
 mod random;
 
@@ -38,6 +44,8 @@ mod words;
 pub use bm25::Bm25;
 pub use candidates::{Candidate, Candidates, Duplicate};
 pub use chooser::{Chooser, Chosen, Duplicates, Order, Picked, Selection};
+#[cfg(feature = "corpus")]
+pub use corpus::{Corpus, CorpusUpdate, Found, Passage, PassageSearcher, SourceRecord};
 pub use error::RetrievalError;
 pub use given::Given;
 pub use random::Random;

@@ -2,5 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod choosing;
+#[cfg(feature = "corpus")]
+mod corpus;
 mod goldens;
 mod never_itself;
