@@ -12,7 +12,8 @@ pub(crate) use run::{
 
 use crate::commands::{
     adapters, backends, chat, check, compare, completions, datasets, doctor, evaluate, experiment,
-    export, generate, init, merge, models, plan, predict, render_config, schema, train, visualize,
+    export, generate, index, init, merge, models, plan, predict, render_config, schema, train,
+    visualize,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -59,6 +60,8 @@ pub(crate) enum Command {
     Generate(generate::Args),
     /// Talk with a model.
     Chat(chat::Args),
+    /// Cut documents into passages that prompts can show, and search them.
+    Index(index::Args),
     /// Say what two runs have set otherwise, and which one answers better beyond chance.
     Compare(compare::Args),
     /// Draw pictures of runs, and write a page about each.

@@ -12,6 +12,7 @@ pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod export;
 pub(crate) mod generate;
+pub(crate) mod index;
 pub(crate) mod init;
 pub(crate) mod merge;
 pub(crate) mod models;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Experiment(args) => experiment::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
+        Command::Index(args) => index::run(&args, &global, ui),
         Command::Compare(args) => compare::run(&args, ui),
         Command::Visualize(args) => visualize::run(&args, ui),
         Command::Merge(args) => merge::run(&args, &global, ui),

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, io, path::PathBuf};
 
-use fidelio::{Error, generate::GenerateError, weights::WeightsError};
+use fidelio::{Error, generate::GenerateError, retrieval::RetrievalError, weights::WeightsError};
 
 /// The work failed.
 pub(crate) const FAILED: u8 = 1;
@@ -47,6 +47,7 @@ impl Failure {
                 Error::Generate(GenerateError::Backend(_) | GenerateError::Decode(_))
                 | Error::Backend(_)
                 | Error::Write { .. }
+                | Error::Retrieval(RetrievalError::CorpusWrite { .. })
                 | Error::Stopped
                 | Error::Drift { .. }
                 | Error::OtherTokens { .. }

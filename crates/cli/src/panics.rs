@@ -4,10 +4,17 @@ use std::panic::PanicHookInfo;
 
 use crate::ui;
 
+/// The thread on which files are read by crates that panic on broken ones.
+const FOREIGN_FILE: &str = fidelio::documents::FOREIGN_FILE;
+
 /// Replaces the runtime's message. `RUST_BACKTRACE` still prints where it happened.
 pub(crate) fn install() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        // What a broken file does to the crate that reads it becomes an error, and is told as one.
+        if std::thread::current().name() == Some(FOREIGN_FILE) {
+            return;
+        }
         ui::complain(&sorry(info));
         if std::env::var_os("RUST_BACKTRACE").is_some_and(|value| value != "0") {
             usual(info);

@@ -35,3 +35,4 @@ pub use cut::{Count, Cutting, Passage};
 pub use document::{Block, Document, Kind, Place, Unit};
 pub use error::DocumentError;
 pub use format::Format;
+pub use pdf::FOREIGN_FILE;

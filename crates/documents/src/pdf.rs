@@ -7,8 +7,9 @@ use crate::{Document, DocumentError, Unit, plain};
 
 /// Stack for documents that nest deeply.
 const STACK: usize = 64 << 20;
-/// The name of the thread that reads: a panic on it is a mistake of the file, and becomes an error.
-const THREAD: &str = "foreign-file";
+/// The name of the thread that reads PDFs: a panic on it is a mistake of the file and becomes an error,
+/// so a program's panic hook may pass over it.
+pub const FOREIGN_FILE: &str = "foreign-file";
 
 /// The pages of a file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Document, DocumentError> {
@@ -27,7 +28,7 @@ fn pages(bytes: &[u8]) -> Result<Vec<String>, DocumentError> {
     let read =
         || catch_unwind(AssertUnwindSafe(|| pdf_extract::extract_text_from_mem_by_pages(bytes)));
     thread::scope(|scope| {
-        let thread = thread::Builder::new().name(THREAD.to_owned()).stack_size(STACK);
+        let thread = thread::Builder::new().name(FOREIGN_FILE.to_owned()).stack_size(STACK);
         let thread = thread.spawn_scoped(scope, read).map_err(|error| wrong(error.to_string()))?;
         match thread.join() {
             Ok(Ok(Ok(pages))) => Ok(pages),

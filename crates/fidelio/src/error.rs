@@ -5,6 +5,7 @@ use std::{borrow::Cow, path::PathBuf};
 use fidelio_backend::BackendError;
 use fidelio_config::{Problems, SettingsError};
 use fidelio_data::{DataError, Place};
+use fidelio_documents::DocumentError;
 use fidelio_eval::EvalError;
 use fidelio_generate::GenerateError;
 use fidelio_prompting::PromptError;
@@ -32,6 +33,41 @@ pub enum Error {
     /// No examples can be chosen.
     #[error(transparent)]
     Retrieval(#[from] RetrievalError),
+    /// A document of which no passages can be made.
+    #[error("cannot index `{path}`")]
+    Document {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: DocumentError,
+    },
+    /// Limits of passages that contradict each other.
+    #[error(transparent)]
+    Cutting(DocumentError),
+    /// Sources that hold no document.
+    #[error("there is nothing to index{}", .passed_over.checked_sub(1).map(|more| format!(": {} files are no documents", more + 1)).unwrap_or_default())]
+    NothingToIndex {
+        /// Files that were passed over.
+        passed_over: usize,
+    },
+    /// A table without a word of which columns hold text.
+    #[error("`{path}` is a table, and nothing says which of its columns hold text")]
+    NoTextColumn {
+        /// The table.
+        path: PathBuf,
+    },
+    /// Columns of text, and no table that could have them.
+    #[error("`--text-column` names columns of tables, and there is no table among the sources")]
+    NoTable,
+    /// A pattern of file names that is none.
+    #[error("`{pattern}` is no pattern of file names: {reason}")]
+    Glob {
+        /// As it was written.
+        pattern: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Examples are to be chosen among rows that are not there.
     #[error("`prompt.retrieval` shows training rows, and there are none")]
     NoCandidates,
@@ -253,6 +289,21 @@ impl Error {
             Self::Prompt(error) => error.hint(),
             Self::Data(error) => error.hint(),
             Self::Retrieval(error) => error.hint(),
+            Self::Document { source, .. } => {
+                let skip = "`--skip-unreadable` passes over such files";
+                source.hint().map(|hint| format!("{hint}; {skip}").into())
+            }
+            Self::Cutting(error) => error.hint(),
+            Self::NothingToIndex { .. } => Some(
+                "documents end in .txt, .md, .html, .rst or .pdf; `--glob` takes other files as plain \
+                 text, `--text-column` takes tables"
+                    .into(),
+            ),
+            Self::NoTextColumn { .. } => Some("name them with `--text-column COLUMN`".into()),
+            Self::NoTable => Some("leave it out, or name a table".into()),
+            Self::Glob { .. } => {
+                Some("`*` stands for any part of a name, `**` for any folders, `?` for one character".into())
+            }
             Self::NoCandidates => Some(
                 "give the whole table with `--dataset FILE`, or the rows to show with \
                  `--training-set FILE`"

@@ -1,4 +1,5 @@
-//! The examples that a run shows in its prompts: training rows, or rows that its run file gives.
+//! What a run shows in its prompts before each row: training rows, rows that its run file gives, or
+//! passages of a corpus.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -10,42 +11,61 @@ use fidelio_retrieval::{
     Searcher, Selection,
 };
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
-    DataArgs, Error, Lengths, RunFile, SplitChoice, audit::Finding, dataset, job::Prepared,
+    CorpusCard, DataArgs, Error, Lengths, RunFile, ShownPassage, SplitChoice, audit::Finding,
+    dataset, job::Prepared, passages::Passages,
 };
 
 /// What rows of the run file are called in messages.
 const OF_RUN_FILE: &str = "prompt.retrieval.examples";
 
-/// What chooses the examples of a run's rows.
+/// What chooses what a run's prompts show before each row.
 pub(crate) struct Examples {
-    chooser: Chooser,
-    /// The candidates.
-    source: Arc<dyn Source>,
-    /// Where each candidate stands. Empty where the run file gives them.
-    places: HashMap<Place, usize>,
+    from: From,
     /// The columns whose text is compared: those that the prompt shows.
     columns: Vec<String>,
     plan: ExamplePlan,
 }
 
-/// How the examples of a run are chosen.
+/// What is chosen from.
+enum From {
+    Rows(RowChooser),
+    Passages(Passages),
+}
+
+/// Chooses among rows.
+struct RowChooser {
+    chooser: Chooser,
+    /// The candidates.
+    source: Arc<dyn Source>,
+    /// Where each candidate stands. Empty where the run file gives them.
+    places: HashMap<Place, usize>,
+}
+
+/// How the examples or passages of a run are chosen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ExamplePlan {
     /// The kind, as in `prompt.retrieval.type`.
     pub chosen_by: RetrievalKind,
     /// How many for each row.
     pub k: usize,
-    /// Among how many rows.
+    /// Among how many rows or passages.
     pub candidates: usize,
+    /// The corpus whose passages are shown; none where rows are.
+    pub corpus: Option<CorpusCard>,
 }
 
 /// The examples chosen for a row.
 pub(crate) struct RowExamples {
-    rows: Vec<Row>,
-    chosen: Chosen,
+    /// Where the rows stand; none where passages are shown.
+    pub(crate) places: Vec<Place>,
+    pub(crate) chosen: Chosen,
+    /// The passages; none where rows are shown.
+    pub(crate) passages: Vec<ShownPassage>,
+    /// The cells that each shows.
+    pub(crate) cells: Vec<Map<String, Value>>,
 }
 
 /// What a row's prompt shows of the examples chosen for it.
@@ -55,6 +75,8 @@ pub(crate) struct ShownExamples {
     pub(crate) shown: Vec<usize>,
     /// The lines that they stand on, where they are training rows.
     pub(crate) lines: Option<Vec<usize>>,
+    /// Where they stand, where they are passages.
+    pub(crate) passages: Option<Vec<ShownPassage>>,
     pub(crate) left_out: usize,
     /// Tokens that they add to the prompt.
     pub(crate) tokens: usize,
@@ -62,6 +84,8 @@ pub(crate) struct ShownExamples {
     pub(crate) drawn: usize,
     /// How many there were not to choose.
     pub(crate) missing: usize,
+    /// Whether there was none.
+    pub(crate) none: bool,
     /// Where a row stands that says what this one says, and was shown or passed over.
     pub(crate) duplicate: Option<Place>,
 }
@@ -76,8 +100,10 @@ pub struct ExampleSurvey {
     /// Examples that were left out.
     pub left_out: usize,
     /// Rows for which there were not so many rows to choose from, the row itself being none of them
-    /// and duplicates perhaps passed over.
+    /// and duplicates perhaps passed over; or which share a word with fewer passages than that.
     pub rows_with_too_few: usize,
+    /// Rows for which nothing was found.
+    pub rows_with_none: usize,
     /// Rows of whose examples some were drawn, since too few training rows share a word with them.
     pub rows_with_drawn: usize,
     /// Rows that a training row says the same as, or nearly so: it was shown, or passed over if the
@@ -96,11 +122,15 @@ impl Examples {
         else {
             return Ok(None);
         };
+        let columns = layout.fields_of_rows();
+        if let Some(folder) = &how.corpus {
+            let (passages, plan) = Passages::open(folder, how)?;
+            return Ok(Some(Self { from: From::Passages(passages), columns, plan }));
+        }
         let source = match &how.examples {
             Some(given) => given_rows(run, given, layout)?,
             None => training_rows(run.config(), data)?,
         };
-        let columns = layout.fields_of_rows();
         let candidates = candidates(run.config(), source.as_ref(), &columns)?;
         let count = candidates.len();
         let k = if how.examples.is_some() { count } else { how.k.unwrap_or(1) };
@@ -111,13 +141,25 @@ impl Examples {
             Some(_) => HashMap::new(),
             None => (0..source.len()).map(|row| (source.place(row), row)).collect(),
         };
-        let plan = ExamplePlan { chosen_by: how.kind, k, candidates: count };
-        Ok(Some(Self { chooser, source, places, columns, plan }))
+        let plan = ExamplePlan { chosen_by: how.kind, k, candidates: count, corpus: None };
+        let from = From::Rows(RowChooser { chooser, source, places });
+        Ok(Some(Self { from, columns, plan }))
+    }
+
+    /// What somebody who reads answers should know of where they come from.
+    pub(crate) fn notes(&self, tokenizer_sha256: &str) -> Vec<String> {
+        match &self.from {
+            From::Rows(_) => Vec::new(),
+            From::Passages(passages) => passages.notes(tokenizer_sha256),
+        }
     }
 
     /// Whether rows that say what the row says are passed over.
     pub(crate) fn skips_duplicates(&self) -> bool {
-        self.chooser.selection().duplicates == Duplicates::Skip
+        match &self.from {
+            From::Rows(rows) => rows.chooser.selection().duplicates == Duplicates::Skip,
+            From::Passages(_) => false,
+        }
     }
 
     pub(crate) fn plan(&self) -> ExamplePlan {
@@ -126,37 +168,64 @@ impl Examples {
 
     /// How many of a run's rows may be shown as examples for the others.
     pub(crate) fn rows_among(&self, rows: &dyn Source) -> usize {
-        (0..rows.len()).filter(|&row| self.places.contains_key(&rows.place(row))).count()
+        let From::Rows(among) = &self.from else { return 0 };
+        (0..rows.len()).filter(|&row| among.places.contains_key(&rows.place(row))).count()
     }
 
     /// The examples for a row. The row itself is none of them.
     pub(crate) fn choose(&self, row: &Row) -> Result<RowExamples, Error> {
         let text = compared(row, &self.columns);
-        let itself = self.places.get(&row.place).copied();
-        let chosen = self.chooser.choose(&Query { text: &text, itself })?;
-        let rows = chosen.candidates().map(|candidate| self.source.row(candidate));
-        let rows = rows.collect::<Result<_, _>>()?;
-        Ok(RowExamples { rows, chosen })
+        match &self.from {
+            From::Rows(rows) => rows.choose(row, &text),
+            From::Passages(passages) => passages.choose(&text),
+        }
     }
 
     /// What of the examples chosen for a row its prompt shows.
     pub(crate) fn shown(&self, of_row: &RowExamples, shown: &ExamplesShown) -> ShownExamples {
+        let chosen = of_row.chosen.examples.len();
+        let common = ShownExamples {
+            shown: shown.shown.clone(),
+            left_out: shown.left_out,
+            tokens: shown.tokens,
+            drawn: of_row.chosen.drawn,
+            missing: self.plan.k - chosen,
+            none: chosen == 0,
+            ..ShownExamples::default()
+        };
+        let From::Rows(rows) = &self.from else {
+            let passages = shown.shown.iter().map(|&at| of_row.passages[at].clone()).collect();
+            return ShownExamples { passages: Some(passages), ..common };
+        };
+        let lines = || shown.shown.iter().map(|&at| of_row.places[at].line).collect();
+        ShownExamples {
+            lines: (!rows.places.is_empty()).then(lines),
+            duplicate: rows.duplicate(of_row, shown),
+            ..common
+        }
+    }
+}
+
+impl RowChooser {
+    fn choose(&self, row: &Row, text: &str) -> Result<RowExamples, Error> {
+        let itself = self.places.get(&row.place).copied();
+        let chosen = self.chooser.choose(&Query { text, itself })?;
+        let rows = chosen.candidates().map(|candidate| self.source.row(candidate));
+        let rows = rows.map(|row| row.map(|row| (row.place, row.fields)));
+        let (places, cells) = rows.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+        Ok(RowExamples { places, chosen, passages: Vec::new(), cells })
+    }
+
+    /// Where a row stands that says what this one says, and is shown or was passed over.
+    fn duplicate(&self, of_row: &RowExamples, shown: &ExamplesShown) -> Option<Place> {
         let chosen = &of_row.chosen.examples;
         let visible =
             |candidate: usize| shown.shown.iter().any(|&at| chosen[at].candidate == candidate);
         let skipped = |candidate: usize| chosen.iter().all(|it| it.candidate != candidate);
         let mut duplicates = of_row.chosen.duplicates.iter().map(|it| it.candidate);
-        let duplicate = duplicates.find(|&it| visible(it) || skipped(it));
-        let lines = || shown.shown.iter().map(|&at| of_row.rows[at].place.line).collect();
-        ShownExamples {
-            lines: (!self.places.is_empty()).then(lines),
-            shown: shown.shown.clone(),
-            left_out: shown.left_out,
-            tokens: shown.tokens,
-            drawn: of_row.chosen.drawn,
-            missing: self.plan.k - chosen.len(),
-            duplicate: duplicate.map(|candidate| self.source.place(candidate)),
-        }
+        duplicates
+            .find(|&it| visible(it) || skipped(it))
+            .map(|candidate| self.source.place(candidate))
     }
 }
 
@@ -164,13 +233,8 @@ impl RowExamples {
     /// As the renderer takes them.
     pub(crate) fn shots(&self) -> Vec<Example<'_>> {
         let ranks = self.chosen.examples.iter().map(|picked| picked.rank);
-        let rows = self.rows.iter().zip(ranks).enumerate();
-        rows.map(|(number, (row, rank))| Example { number, cells: &row.fields, rank }).collect()
-    }
-
-    /// Where they stand.
-    pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.rows.iter().map(|row| &row.place)
+        let shown = self.cells.iter().zip(ranks).enumerate();
+        shown.map(|(number, (cells, rank))| Example { number, cells, rank }).collect()
     }
 }
 
@@ -190,19 +254,30 @@ impl ExampleSurvey {
             rows_with_fewer: count(|it| it.left_out > 0),
             left_out: shown().map(|(_, it)| it.left_out).sum(),
             rows_with_too_few: count(|it| it.missing > 0),
+            rows_with_none: count(|it| it.none),
             rows_with_drawn: count(|it| it.drawn > 0),
             duplicates,
         })
     }
 
     /// What somebody who reads answers should know.
-    pub(crate) fn notes(&self, skips: bool) -> Vec<String> {
+    pub(crate) fn notes(&self, plan: &ExamplePlan, skips: bool) -> Vec<String> {
         let mut notes = Vec::new();
+        let what = if plan.corpus.is_some() { "passages" } else { "examples" };
         if self.rows_with_fewer > 0 {
             notes.push(format!(
-                "{} rows show fewer examples than were chosen, for want of room: {} were left out",
+                "{} rows show fewer {what} than were chosen, for want of room: {} were left out",
                 self.rows_with_fewer, self.left_out
             ));
+        }
+        if plan.corpus.is_some() {
+            if self.rows_with_none > 0 {
+                notes.push(format!(
+                    "{} rows share no word with any passage, and show none",
+                    self.rows_with_none
+                ));
+            }
+            return notes;
         }
         if self.rows_with_too_few > 0 {
             notes.push(format!(
@@ -311,8 +386,8 @@ fn selection(how: &config::Retrieval, k: usize, seed: u64) -> Selection {
         balance: how.balance.unwrap_or(false),
         diversity: how.diversity.unwrap_or(0.0) as f32,
         duplicates: match how.duplicates {
-            config::Duplicates::Show => Duplicates::Show,
-            config::Duplicates::Skip => Duplicates::Skip,
+            Some(config::Duplicates::Skip) => Duplicates::Skip,
+            Some(config::Duplicates::Show) | None => Duplicates::Show,
         },
         order: match how.order {
             Some(config::ExampleOrder::SimilarLast) => Order::BestLast,

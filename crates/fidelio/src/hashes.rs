@@ -125,7 +125,7 @@ fn hex(digest: &[u8]) -> String {
     })
 }
 
-fn stamp(file: &Metadata) -> String {
+pub(crate) fn stamp(file: &Metadata) -> String {
     let modified = file.modified().ok().map(since_1970).unwrap_or_default();
     #[cfg(unix)]
     {
@@ -141,7 +141,7 @@ fn since_1970(time: SystemTime) -> u128 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_nanos())
 }
 
-fn is_settled(file: &Metadata) -> bool {
+pub(crate) fn is_settled(file: &Metadata) -> bool {
     let age = file.modified().ok().and_then(|time| time.elapsed().ok());
     age.is_some_and(|age| age >= SETTLED)
 }

@@ -12,7 +12,7 @@ use fidelio_prompting::{
 
 use crate::{
     DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Opening, Plan, RowProblem,
-    RunFile, Stage,
+    RunFile, ShownPassage, Stage,
     adapters::Trained,
     dataset::{self, Rows},
     examples::{ExampleSurvey, Examples, RowExamples, ShownExamples},
@@ -235,6 +235,9 @@ impl Job {
             output,
             top_k,
         };
+        let tokenizer = job.plan.model.tokenizer_sha256.clone();
+        let notes = job.examples.iter().flat_map(|examples| examples.notes(&tokenizer));
+        job.plan.data.notes.extend(notes);
         let among = job.rows_among_examples();
         if among > 0 && !job.learns {
             let rows = job.source.len();
@@ -280,17 +283,34 @@ impl Job {
     }
 
     /// Where the examples stand that the prompt of a row (from 0) shows, in the order in which it
-    /// shows them.
+    /// shows them. Passages are no examples.
     ///
     /// # Errors
     /// As [`Self::explain`].
     pub fn shown_examples(&self, number: usize) -> Result<Vec<Place>, Error> {
+        self.of_shown(number, |chosen| chosen.places.clone())
+    }
+
+    /// The passages that the prompt of a row (from 0) shows, in the order in which it shows them.
+    ///
+    /// # Errors
+    /// As [`Self::explain`].
+    pub fn shown_passages(&self, number: usize) -> Result<Vec<ShownPassage>, Error> {
+        self.of_shown(number, |chosen| chosen.passages.clone())
+    }
+
+    /// What `list` says of all that was chosen for a row, as far as it is shown.
+    fn of_shown<T: Clone>(
+        &self,
+        number: usize,
+        list: fn(&RowExamples) -> Vec<T>,
+    ) -> Result<Vec<T>, Error> {
         let row = self.source.row(number)?;
         let Some(chosen) = self.choose(&row)? else { return Ok(Vec::new()) };
         let (outcome, _) = self.render(number, &row, Some(&chosen))?;
         let shown = outcome.kept().and_then(|rendered| rendered.examples);
-        let places: Vec<&Place> = chosen.places().collect();
-        Ok(shown.iter().flat_map(|it| &it.shown).map(|&at| places[at].clone()).collect())
+        let all = list(&chosen);
+        Ok(shown.iter().flat_map(|it| &it.shown).filter_map(|&at| all.get(at).cloned()).collect())
     }
 
     /// The examples for a row, where the run shows some.
@@ -363,7 +383,8 @@ impl Job {
             )));
         }
         if let Some(examples) = ExampleSurvey::of(&tried.prepared) {
-            for note in examples.notes(self.skips_duplicates()) {
+            let plan = self.plan.prompt.examples.iter();
+            for note in plan.flat_map(|plan| examples.notes(plan, self.skips_duplicates())) {
                 observer.on(&Event::Note(note));
             }
         }

@@ -24,9 +24,9 @@ mod adapters;
 mod audit;
 mod choose;
 mod compare;
+mod corpus;
 mod cost;
 mod dataset;
-mod documents;
 mod drift;
 mod error;
 mod evaluate;
@@ -42,6 +42,7 @@ mod machine;
 mod memory;
 mod model;
 mod observe;
+mod passages;
 mod pictures;
 mod plan;
 mod predict;
@@ -53,11 +54,13 @@ mod runs;
 mod survey;
 mod train;
 mod validation;
+mod whole_documents;
 
 pub use fidelio_backend as backend;
 pub use fidelio_charts as charts;
 pub use fidelio_config as config;
 pub use fidelio_data as data;
+pub use fidelio_documents as documents;
 pub use fidelio_eval as eval;
 pub use fidelio_generate as generate;
 #[cfg(feature = "burn")]
@@ -70,6 +73,10 @@ pub use fidelio_weights as weights;
 pub use adapters::{AdapterMerge, MergeSource, adapter_folder};
 pub use audit::{Audit, Finding};
 pub use compare::{AnswersCompared, Difference, FigureCompared, RunComparison, Which};
+pub use corpus::{
+    CorpusCard, CorpusPlan, Indexed, ShownPassage, Skipped, Staleness, TokensBy, search_corpus,
+    update_corpus,
+};
 pub use cost::{Cost, Duration, Ledger, Remedy};
 pub use dataset::{DataArgs, Fold, SplitChoice};
 pub use error::{Error, RowProblem};

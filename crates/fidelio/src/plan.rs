@@ -273,14 +273,13 @@ pub(crate) fn prompt_source(run: &RunFile, source: &dyn Source) -> Result<Prompt
     Ok(PromptSource::Layout(layout))
 }
 
-/// How a run file wants examples shown.
+/// How a run file wants examples or passages shown.
 fn shown(how: &config::Retrieval) -> ShowExamples {
-    match how.show {
-        config::ShowExamples::Turns => ShowExamples::AsTurns,
-        config::ShowExamples::Context => ShowExamples::InText {
-            format: how.format.clone(),
-            separator: how.separator.clone().unwrap_or_default(),
-        },
+    let (format, separator) = (how.format.clone(), how.separator.clone().unwrap_or_default());
+    match (how.show, &how.corpus) {
+        (config::ShowExamples::Turns, _) => ShowExamples::AsTurns,
+        (config::ShowExamples::Context, Some(_)) => ShowExamples::Passages { format, separator },
+        (config::ShowExamples::Context, None) => ShowExamples::InText { format, separator },
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Error, Event, Flow, Job, Observer, Stage,
+    Error, Event, Flow, Job, Observer, ShownPassage, Stage,
     choose::{Scored, score_labels},
     examples::RowExamples,
     job::Prepared,
@@ -45,6 +45,8 @@ pub struct Prediction {
     /// The lines of the training rows that its prompt shows as examples, in their order; none where
     /// the run shows no training rows.
     pub examples: Option<Vec<usize>>,
+    /// The passages that its prompt shows, in their order; none where the run shows no passages.
+    pub passages: Option<Vec<ShownPassage>>,
 }
 
 /// The answers of a run.
@@ -334,6 +336,7 @@ fn empty(row: &Prepared) -> Prediction {
         finish_reason: None,
         logprobs: Vec::new(),
         examples: row.examples.as_ref().and_then(|examples| examples.lines.clone()),
+        passages: row.examples.as_ref().and_then(|examples| examples.passages.clone()),
     }
 }
 
@@ -356,6 +359,9 @@ impl Predictions {
         }
         if self.show_examples() {
             columns.push(format!("{x}_examples"));
+        }
+        if self.show_passages() {
+            columns.push(format!("{x}_passages"));
         }
         columns
     }
@@ -382,10 +388,16 @@ impl Predictions {
             // As Ludwig: the sum of the tokens' log-probabilities.
             cells.push(json!(row.logprobs.iter().map(|token| token.logprob).sum::<f32>()));
         }
-        let examples = usize::from(self.show_examples());
-        cells.resize(self.columns().len() - examples, Value::Null);
+        let shown = usize::from(self.show_examples()) + usize::from(self.show_passages());
+        cells.resize(self.columns().len() - shown, Value::Null);
         cells.extend(row.examples.as_ref().map(|lines| json!(lines)));
+        cells.extend(row.passages.as_ref().map(|passages| json!(passages)));
         cells
+    }
+
+    /// Whether prompts showed passages.
+    fn show_passages(&self) -> bool {
+        self.rows.iter().any(|row| row.passages.is_some())
     }
 
     /// Whether prompts showed training rows.

@@ -129,7 +129,7 @@ pub enum PromptError {
         source: Box<PromptError>,
     },
     /// Examples over their budget.
-    #[error("row {row}: its examples add {tokens} tokens, {budget} are allowed")]
+    #[error("row {row}: its examples or passages add {tokens} tokens, {budget} are allowed")]
     ExamplesTooLong {
         /// The row.
         row: usize,

@@ -1,4 +1,4 @@
-//! Rows that are shown with their answers before another one is asked.
+//! What is shown before a row is asked: other rows with their answers, or passages of documents.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -21,9 +21,26 @@ pub enum ShowExamples {
     },
     /// As earlier turns of the chat: each is asked as the row is, and answered.
     AsTurns,
+    /// Passages of documents, as text, where the template says `{__context__}`. Each is an [`Example`]
+    /// with the cells [`PASSAGE`] and [`SOURCE`].
+    Passages {
+        /// What one passage looks like: a template that may refer to `{__passage__}`, `{__source__}` and
+        /// `{__task__}`. Without one it is the source in brackets, and the passage below.
+        format: Option<String>,
+        /// What stands between two passages.
+        separator: String,
+    },
 }
 
-/// A row that is shown with its answer.
+/// The cell of a passage that holds its text.
+pub const PASSAGE: &str = "__passage__";
+/// The cell of a passage that says where it comes from.
+pub const SOURCE: &str = "__source__";
+
+/// What a passage looks like without a format.
+const CITED: &str = "[{__source__}]\n{__passage__}";
+
+/// A row that is shown with its answer, or a passage.
 #[derive(Debug, Clone, Copy)]
 pub struct Example<'a> {
     /// Its number, for messages.
@@ -61,13 +78,17 @@ impl ExampleText {
         template: &Template,
         columns: &[String],
     ) -> Result<Option<Self>, Vec<TemplateError>> {
-        let Some(ShowExamples::InText { format, separator }) = &spec.examples else {
-            return Ok(None);
+        let (format, separator, passages) = match &spec.examples {
+            Some(ShowExamples::InText { format, separator }) => (format, separator, false),
+            Some(ShowExamples::Passages { format, separator }) => (format, separator, true),
+            Some(ShowExamples::AsTurns) | None => return Ok(None),
         };
         let written = format.is_some();
-        let source = format.clone().unwrap_or_else(|| like_the_prompt(template));
+        let usual = || if passages { CITED.to_owned() } else { like_the_prompt(template) };
+        let source = format.clone().unwrap_or_else(usual);
         let format = Template::parse(&source).and_then(|format| {
-            let found = check(spec, &format, columns);
+            let found =
+                if passages { check_passage(spec, &format) } else { check(spec, &format, columns) };
             if found.is_empty() { Ok(format) } else { Err(found) }
         });
         let format = format.map_err(|mut found| {
@@ -135,6 +156,29 @@ fn like_the_prompt(template: &Template) -> String {
     }
     lines.push("Answer: {__answer__}".to_owned());
     lines.join("\n")
+}
+
+fn check_passage(spec: &LayoutSpec, format: &Template) -> Vec<TemplateError> {
+    use TemplateProblem::*;
+    let mut found = vec![];
+    let mut shown = false;
+    for field in format.fields() {
+        let mut problem = |kind| found.push(TemplateError::new(field.range.clone(), kind));
+        if let Some(spec) = &field.spec {
+            problem(Format(spec.written().to_owned()));
+        }
+        match field.name.as_str() {
+            "__task__" if spec.task.is_none() => problem(TaskMissing),
+            "__task__" | SOURCE => {}
+            PASSAGE => shown = true,
+            name => problem(NotOfPassage(name.to_owned())),
+        }
+    }
+    if !shown {
+        let end = format.source().len();
+        found.push(TemplateError::new(end..end, PassageNotShown));
+    }
+    found
 }
 
 fn check(spec: &LayoutSpec, format: &Template, columns: &[String]) -> Vec<TemplateError> {

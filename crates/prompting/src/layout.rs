@@ -22,6 +22,11 @@ const FEW_SHOT: &str = "Task: {__task__}\n\n\
 Here are examples with their answers; what counts is the last input.\n\n\
 {__context__}\n\nInput: {__sample__}\n\nAnswer:\n";
 
+/// The default for a task with passages.
+const WITH_PASSAGES: &str = "Task: {__task__}\n\n\
+Here are passages that may help.\n\n\
+{__context__}\n\nInput: {__sample__}\n\nAnswer:\n";
+
 /// What a user writes about a prompt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutSpec {
@@ -47,13 +52,17 @@ impl LayoutSpec {
 
     /// The template, or the default layout that takes its place.
     fn source(&self) -> Result<&str, TemplateError> {
-        let in_text = matches!(self.examples, Some(ShowExamples::InText { .. }));
-        match (&self.template, &self.task, in_text) {
-            (Some(template), _, _) => Ok(template),
-            (None, Some(_), true) => Ok(FEW_SHOT),
-            (None, Some(_), false) => Ok(ZERO_SHOT),
-            (None, None, false) => Ok("{__sample__}"),
-            (None, None, true) => Err(TemplateError::new(0..0, TemplateProblem::TaskNeeded)),
+        let (with_task, alone) = match &self.examples {
+            Some(ShowExamples::InText { .. }) => (FEW_SHOT, None),
+            Some(ShowExamples::Passages { .. }) => (WITH_PASSAGES, None),
+            Some(ShowExamples::AsTurns) | None => (ZERO_SHOT, Some("{__sample__}")),
+        };
+        match (&self.template, &self.task) {
+            (Some(template), _) => Ok(template),
+            (None, Some(_)) => Ok(with_task),
+            (None, None) => {
+                alone.ok_or_else(|| TemplateError::new(0..0, TemplateProblem::TaskNeeded))
+            }
         }
     }
 }

@@ -43,7 +43,7 @@ mod vocabulary;
 pub use chat::{ChatTemplate, Clock, SpecialTexts};
 pub use conversation::{Conversation, Message};
 pub use error::PromptError;
-pub use examples::{Example, ExamplesShown, ShowExamples};
+pub use examples::{Example, ExamplesShown, PASSAGE, SOURCE, ShowExamples};
 pub use format::FormatSpec;
 pub use layout::{Layout, LayoutSpec, Row};
 pub use rendered::{Cut, ExplainedToken, Explanation, Ledger, Outcome, Purpose, Rendered};

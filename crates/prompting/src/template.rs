@@ -115,6 +115,12 @@ pub enum TemplateProblem {
     /// A format that shows nothing of an example but its answer.
     #[error("an example would show nothing but its answer")]
     NothingOfExample,
+    /// A format that shows a passage without its text.
+    #[error("a passage would be shown without its text")]
+    PassageNotShown,
+    /// A reference that no passage has.
+    #[error("`{0}` is nothing that a passage has")]
+    NotOfPassage(String),
     /// Examples in the text without template and task.
     #[error("retrieval without a template needs a task")]
     TaskNeeded,
@@ -166,6 +172,8 @@ impl TemplateError {
             ContextMissing => Cow::Borrowed("set `prompt.retrieval`, or remove it"),
             ContextBesideTurns | ContextInFormat => Cow::Borrowed("remove the reference"),
             AnswerNotShown => Cow::Borrowed("add `{__answer__}` to the format"),
+            PassageNotShown => Cow::Borrowed("add `{__passage__}` to the format"),
+            NotOfPassage(_) => Cow::Borrowed("a passage has `{__passage__}` and `{__source__}`"),
         })
     }
 }

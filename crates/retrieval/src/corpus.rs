@@ -71,6 +71,10 @@ pub struct Corpus {
     manifest: Manifest,
     fields: Fields,
     segments: Vec<Segment>,
+    /// How many passages it has.
+    passages: usize,
+    /// Words per passage, on average.
+    mean_length: f32,
 }
 
 /// A part of the index.
@@ -112,11 +116,14 @@ impl Corpus {
         let segments = index.searchable_segments().map_err(fail)?;
         let segments =
             segments.iter().map(Segment::open).collect::<Result<_, _>>().map_err(fail)?;
-        let corpus = Self { folder: folder.to_owned(), manifest, fields, segments };
-        let (have, said) = (corpus.stored(), corpus.len());
+        let (passages, words) = manifest.totals();
+        let mean_length = words as f32 / passages.max(1) as f32;
+        let folder = folder.to_owned();
+        let corpus = Self { folder, manifest, fields, segments, passages, mean_length };
+        let (have, said) = (corpus.stored(), passages);
         if have != said {
             let reason = format!("it holds {have} passages, and its manifest says {said}");
-            return Err(RetrievalError::DamagedCorpus { path: folder.to_owned(), reason });
+            return Err(RetrievalError::DamagedCorpus { path: corpus.folder, reason });
         }
         Ok(corpus)
     }
@@ -126,9 +133,14 @@ impl Corpus {
         &self.folder
     }
 
-    /// What its maker says about it.
-    pub fn about(&self) -> &Value {
-        &self.manifest.about
+    /// How its passages were made, as its maker says it.
+    pub fn how(&self) -> &Value {
+        &self.manifest.how
+    }
+
+    /// Where its documents are, as its maker says it.
+    pub fn place(&self) -> &Value {
+        &self.manifest.place
     }
 
     /// The documents that its passages come from, by name.
@@ -138,16 +150,16 @@ impl Corpus {
 
     /// How many passages it has.
     pub fn len(&self) -> usize {
-        self.manifest.sources.values().map(|source| source.passages).sum()
+        self.passages
     }
 
     /// Whether it has none.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.passages == 0
     }
 
-    /// A hash, in hexadecimal, of what it was made of: what its maker says about it, and the names and
-    /// hashes of its documents. It says nothing of the times of their files.
+    /// A hash, in hexadecimal, of what it was made of: the names and hashes of its documents, and how
+    /// passages were made of them. Where the documents are does not matter to it.
     pub fn sha256(&self) -> String {
         self.manifest.sha256()
     }
@@ -161,10 +173,6 @@ impl Corpus {
 
     fn stored(&self) -> usize {
         self.segments.iter().map(|segment| segment.reader.num_docs() as usize).sum()
-    }
-
-    fn words(&self) -> u64 {
-        self.manifest.sources.values().map(|source| source.words).sum()
     }
 
     fn passage(&self, segment: &Segment, doc: DocId) -> Result<Passage, RetrievalError> {
@@ -189,10 +197,10 @@ impl Corpus {
         word: &str,
         worth: f32,
     ) -> Result<(), TantivyError> {
-        let mean = self.words() as f32 / self.len().max(1) as f32;
         self.each_posting(segment, word, |doc, times| {
             let length = segment.lengths.first(doc).unwrap_or_default();
-            scores[doc as usize] += worth * weight(times as f32, damping(length as f32, mean));
+            scores[doc as usize] +=
+                worth * weight(times as f32, damping(length as f32, self.mean_length));
         })
     }
 
@@ -229,7 +237,7 @@ impl Corpus {
             if have == 0 {
                 continue;
             }
-            let worth = times as f32 * rarity(self.len() as f32, have as f32);
+            let worth = times as f32 * rarity(self.passages as f32, have as f32);
             for (segment, scores) in self.segments.iter().zip(&mut scores) {
                 self.add(segment, scores, &word, worth)?;
             }

@@ -141,22 +141,39 @@ fn summary(job: &Job, survey: &Survey) -> String {
 fn example_lines(plan: &ExamplePlan, found: &ExampleSurvey) -> Vec<(&'static str, String)> {
     let kind = serde_json::to_value(plan.chosen_by).unwrap_or_default();
     let kind = kind.as_str().unwrap_or_default();
-    let candidates = ui::count(plan.candidates, "row");
     let lengths = found.tokens;
-    let mut lines = vec![
-        ("examples", format!("{} of {candidates} for each row, {kind}", plan.k)),
-        (
-            "example tokens",
-            format!(
-                "half up to {}, 95 % up to {}, longest {}",
-                lengths.p50, lengths.p95, lengths.max
-            ),
-        ),
-    ];
+    let lengths =
+        format!("half up to {}, 95 % up to {}, longest {}", lengths.p50, lengths.p95, lengths.max);
+    let (noun, mut lines) = if let Some(corpus) = &plan.corpus {
+        let candidates = ui::count(plan.candidates, "passage");
+        let (folder, files) = (corpus.folder.display(), ui::count(corpus.files, "file"));
+        let from = format!("{} of {candidates} for each row, {kind}", plan.k);
+        let lines = vec![
+            ("passages", from),
+            ("corpus", format!("{folder}: {files}")),
+            ("passage tokens", lengths),
+        ];
+        ("passage", lines)
+    } else {
+        let candidates = ui::count(plan.candidates, "row");
+        let from = format!("{} of {candidates} for each row, {kind}", plan.k);
+        ("example", vec![("examples", from), ("example tokens", lengths)])
+    };
     if found.rows_with_fewer > 0 {
         let rows = ui::count(found.rows_with_fewer, "row");
-        let left_out = ui::count(found.left_out, "example");
+        let left_out = ui::count(found.left_out, noun);
         lines.push(("fewer", format!("{rows} without room for all: {left_out} left out")));
+    }
+    if plan.corpus.is_some() {
+        for (name, rows, what) in [
+            ("too few", found.rows_with_too_few, "share a word with fewer passages than are shown"),
+            ("none", found.rows_with_none, "share no word with any passage"),
+        ] {
+            if rows > 0 {
+                lines.push((name, format!("{} {what}", ui::count(rows, "row"))));
+            }
+        }
+        return lines;
     }
     if found.rows_with_too_few > 0 {
         let rows = ui::count(found.rows_with_too_few, "row");
@@ -191,13 +208,18 @@ fn show_row(job: &Job, number: usize, ui: &Ui) -> Result<(), Failure> {
     });
     let examples: Vec<String> =
         job.shown_examples(index)?.iter().map(ToString::to_string).collect();
-    if job.plan().prompt.examples.is_some() {
-        value["examples"] = json!(examples);
+    let passages = job.shown_passages(index)?;
+    match &job.plan().prompt.examples {
+        Some(plan) if plan.corpus.is_some() => value["passages"] = json!(passages),
+        Some(_) => value["examples"] = json!(examples),
+        None => {}
     }
-    let examples = match examples.len() {
-        0 => String::new(),
-        _ => format!("examples: {}\n", examples.join(", ")),
+    let line = |name: &str, places: &[String]| match places {
+        [] => String::new(),
+        places => format!("{name}: {}\n", places.join(", ")),
     };
+    let passages: Vec<String> = passages.iter().map(ToString::to_string).collect();
+    let examples = line("examples", &examples) + &line("passages", &passages);
     if explanations.len() > 1 {
         value["windows"] = json!(explanations);
     }

@@ -7,6 +7,7 @@ mod place;
 mod adapters;
 mod data;
 mod export;
+mod index;
 mod kills;
 mod load;
 mod machine;

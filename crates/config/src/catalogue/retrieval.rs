@@ -1,4 +1,5 @@
-//! `prompt.retrieval`: rows that are shown with their answers before another one is asked.
+//! `prompt.retrieval`: rows that are shown with their answers before another one is asked, or passages
+//! of documents.
 
 use super::{Bound, FALSE, Fill, Key, NULL, SIZE, Type, Union, built, key, later_variant, variant};
 use crate::view::{View, join};
@@ -7,7 +8,7 @@ use crate::view::{View, join};
 pub(crate) const RETRIEVAL: &str = "prompt.retrieval";
 
 pub(super) static KINDS: Union = Union {
-    doc: "Shows labelled rows in the prompt.",
+    doc: "Shows labelled rows, or passages of documents, in the prompt.",
     tag: "type",
     shorthand: true,
     fallback: None,
@@ -19,8 +20,8 @@ pub(super) static KINDS: Union = Union {
         ),
         variant(
             "bm25",
-            "The training rows that share most words with the row, rare words counting more.",
-            &[&[K, BALANCE, DIVERSITY, ORDER], SHOWN, SAVED, &[NO_MODEL]],
+            "The training rows, or the passages of a corpus, that share most words with the row, rare words counting more.",
+            &[&[CORPUS, K, BALANCE, DIVERSITY, ORDER], SHOWN, SAVED, &[NO_MODEL]],
         ),
         variant(
             "fixed",
@@ -32,7 +33,16 @@ pub(super) static KINDS: Union = Union {
     ],
 };
 
-const K: Key = key("k", SIZE, Fill::Json("1"), "How many rows are shown.")
+const CORPUS: Key = key(
+    "corpus",
+    Type::Words,
+    NULL,
+    "A folder that `fidelio index` made: passages of its documents are shown, and no rows.",
+)
+.differs("not in Ludwig, which shows rows only")
+.also(&["documents", "knowledge_base", "index_path"]);
+
+const K: Key = key("k", SIZE, Fill::Json("1"), "How many rows or passages are shown.")
     .differs("0 is not taken for 1")
     .also(&["num_examples", "num_shots", "shots", "n_shots", "top_k"]);
 
@@ -43,7 +53,7 @@ const BALANCE: Key = key(
     "Whether each label is shown equally often, as far as there are rows.",
 )
 .differs("not in Ludwig")
-.only(of_labels, A_CATEGORY)
+.only(of_labelled_rows, A_CATEGORY)
 .also(&["balanced", "label_balanced", "stratify"]);
 
 const DIVERSITY: Key = key(
@@ -53,6 +63,7 @@ const DIVERSITY: Key = key(
     "How much a row that is like one already chosen is held back: 0 not at all; at 1 nothing else counts (maximal marginal relevance).",
 )
 .differs("not in Ludwig")
+.only(of_rows, ROWS)
 .also(&["mmr", "mmr_lambda"]);
 
 const ORDER: Key = key(
@@ -76,20 +87,29 @@ const FIXED: &[Key] = &[
     .differs("not in Ludwig"),
     K.only(drawn, DRAWN),
     BALANCE.only(
-        |view, parent| drawn(view, parent) && of_labels(view, parent),
+        |view, parent| drawn(view, parent) && of_labels(view),
         "a category output, and no `examples`",
     ),
     DIVERSITY.only(drawn, DRAWN),
 ];
 
 const DRAWN: &str = "rows that are drawn, not `examples`";
-const A_CATEGORY: &str = "a category output, whose labels it balances";
+const A_CATEGORY: &str = "a category output, whose labels it balances, and no `corpus`";
+const ROWS: &str = "rows that are shown, not passages of a `corpus`";
 
 fn drawn(view: &View<'_>, parent: &str) -> bool {
     view.may_lack(&join(parent, "examples"))
 }
 
-fn of_labels(view: &View<'_>, _: &str) -> bool {
+fn of_rows(view: &View<'_>, parent: &str) -> bool {
+    view.may_lack(&join(parent, "corpus"))
+}
+
+fn of_labelled_rows(view: &View<'_>, parent: &str) -> bool {
+    of_rows(view, parent) && of_labels(view)
+}
+
+fn of_labels(view: &View<'_>) -> bool {
     view.broken("output_features") || view.text("output_features.0.type") == Some("category")
 }
 
@@ -108,7 +128,8 @@ const SHOWN: &[Key] = &[
         Fill::Json("\"show\""),
         "What happens to rows that say the same as the row that is asked, or nearly so. The row itself is never shown.",
     )
-    .differs("in Ludwig a row may be its own example"),
+    .differs("in Ludwig a row may be its own example")
+    .only(of_rows, ROWS),
     key(
         "show",
         Type::Choice(&[
@@ -123,12 +144,12 @@ const SHOWN: &[Key] = &[
         "format",
         Type::Words,
         NULL,
-        "What one row looks like: references to any column, `{__sample__}`, `{__task__}` and `{__answer__}`. Without it, as what follows `{__context__}` in the template, with the answer behind.",
+        "What one row looks like: references to any column, `{__sample__}`, `{__task__}` and `{__answer__}`. Without it, as what follows `{__context__}` in the template, with the answer behind. What one passage looks like: references to `{__passage__}`, `{__source__}` and `{__task__}`; without it, the source in brackets with the passage below.",
     )
     .differs("Ludwig shows Python objects")
     .only(in_context, IN_CONTEXT)
     .also(&["example_template", "example_format"]),
-    key("separator", Type::Text, Fill::Json("\"\\n\\n\""), "What stands between two rows.")
+    key("separator", Type::Text, Fill::Json("\"\\n\\n\""), "What stands between two rows or passages.")
         .differs("not in Ludwig")
         .only(in_context, IN_CONTEXT),
     key("max_tokens", SIZE, NULL, "Most tokens that they may add to a prompt.")

@@ -1,5 +1,5 @@
-//! Rules of `prompt.retrieval`: examples need a place in the prompt, and what is shown of them has to
-//! be there.
+//! Rules of `prompt.retrieval`: examples and passages need a place in the prompt, and what is shown of
+//! them has to be there.
 
 use serde_json::Value;
 
@@ -14,6 +14,8 @@ const TEMPLATE: &str = "prompt.template";
 const CONTEXT: &str = "__context__";
 /// The names in a format that are no columns.
 const IN_FORMAT: [&str; 3] = ["__sample__", "__task__", "__answer__"];
+/// The names in a format of passages.
+const OF_PASSAGES: [&str; 3] = ["__passage__", "__source__", "__task__"];
 
 impl Rules<'_> {
     /// `template` holds the references of the template, if there is one.
@@ -34,12 +36,18 @@ impl Rules<'_> {
             return;
         }
         let alone = self.stands_alone();
+        let passages = self.view.written("prompt.retrieval.corpus").is_some();
         match self.view.text("prompt.retrieval.show") {
             _ if !alone => {}
+            Some("turns") if passages => self.no_turns(),
             Some("turns") => self.as_turns(context),
             _ => self.in_context(template.is_some(), context),
         }
-        self.format();
+        if passages {
+            self.format_of_passages();
+        } else {
+            self.format();
+        }
         self.given_examples(template);
     }
 
@@ -71,17 +79,27 @@ impl Rules<'_> {
         }
     }
 
+    fn no_turns(&mut self) {
+        let path = "prompt.retrieval.show";
+        let message = "passages are no turns: nobody asked them, and they answer nothing";
+        let problem = self
+            .at(Kind::Contradiction, path, message.to_owned())
+            .hint("write `show: context`, or show rows without `corpus`");
+        let problem = self.also(problem, "prompt.retrieval.corpus", "the corpus");
+        self.found.push(problem);
+    }
+
     fn in_context(&mut self, template: bool, context: bool) {
         let task = self.view.written("prompt.task").is_some() || self.view.broken("prompt.task");
         let (message, hint) = match template {
             true if context => return,
             true => (
-                "the examples never reach the model: the template does not refer to them",
-                "add `{__context__}` to the template, or write `show: turns`",
+                "what is retrieved never reaches the model: the template does not refer to it",
+                "add `{__context__}` to the template, or write `show: turns` (for rows)",
             ),
             false if task || self.view.broken(TEMPLATE) => return,
             false => (
-                "examples without a template need `prompt.task`",
+                "retrieval without a template needs `prompt.task`",
                 "say in `task` what the model shall do, write a template with `{__context__}`, or \
                  write `show: turns`",
             ),
@@ -89,6 +107,38 @@ impl Rules<'_> {
         let problem = self.at_key(Kind::Contradiction, RETRIEVAL, message.to_owned()).hint(hint);
         let problem = self.also(problem, TEMPLATE, "this template");
         self.found.push(problem);
+    }
+
+    /// The format of a passage shows its text.
+    fn format_of_passages(&mut self) {
+        const PATH: &str = "prompt.retrieval.format";
+        let Some(format) = self.view.text(PATH).map(str::to_owned) else { return };
+        let references = references(&format);
+        for name in references.iter().map(|it| it.name).filter(|name| !OF_PASSAGES.contains(name)) {
+            let hint = match nearest(name, OF_PASSAGES) {
+                Some(near) => format!("did you mean `{{{near}}}`?"),
+                None => format!("a passage has `{{{}}}`", OF_PASSAGES[..2].join("}` and `{")),
+            };
+            let message = format!("the format refers to `{{{name}}}`, which no passage has");
+            let problem = self.within(PATH, name, message).hint(hint);
+            self.found.push(problem);
+        }
+        self.task_of_format(PATH, &references);
+        if !references.iter().any(|it| it.name == "__passage__") {
+            let message = "the format shows a passage without its text".to_owned();
+            let problem =
+                self.at(Kind::Contradiction, PATH, message).hint("add `{__passage__}` to it");
+            self.found.push(problem);
+        }
+    }
+
+    fn task_of_format(&mut self, path: &str, references: &[Reference<'_>]) {
+        let task = self.view.written("prompt.task").is_some() || self.view.broken("prompt.task");
+        if !task && references.iter().any(|it| it.name == "__task__") {
+            let message = "the format refers to `{__task__}`, and there is no `prompt.task`";
+            let problem = self.within(path, "__task__", message.to_owned());
+            self.found.push(problem);
+        }
     }
 
     /// The format of an example shows its answer, and something that it answers.
@@ -111,12 +161,7 @@ impl Rules<'_> {
             let problem = self.within(PATH, name, message).hint(hint);
             self.found.push(problem);
         }
-        let task = self.view.written("prompt.task").is_some() || self.view.broken("prompt.task");
-        if !task && references.iter().any(|it| it.name == "__task__") {
-            let message = "the format refers to `{__task__}`, and there is no `prompt.task`";
-            let problem = self.within(PATH, "__task__", message.to_owned());
-            self.found.push(problem);
-        }
+        self.task_of_format(PATH, &references);
         if !references.iter().any(|it| answers(it.name)) {
             let message = "the format shows an example without its answer".to_owned();
             let problem =

@@ -3,13 +3,16 @@
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-/// Labelled rows that are shown in the prompt. What a kind does not know is none.
+/// Labelled rows, or passages of documents, that are shown in the prompt. What a kind does not know is
+/// none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retrieval {
     /// How rows are chosen.
     #[serde(rename = "type")]
     pub kind: RetrievalKind,
+    /// The folder of the corpus whose passages are shown; none where rows are.
+    pub corpus: Option<String>,
     /// How many; none where the rows are given.
     pub k: Option<usize>,
     /// The rows, where they are given, by column.
@@ -20,8 +23,8 @@ pub struct Retrieval {
     pub diversity: Option<f64>,
     /// The order; none where rows are not chosen by likeness.
     pub order: Option<ExampleOrder>,
-    /// Rows that say what the row says.
-    pub duplicates: Duplicates,
+    /// Rows that say what the row says; none for passages.
+    pub duplicates: Option<Duplicates>,
     /// Where they are shown.
     pub show: ShowExamples,
     /// What one row looks like in the text.

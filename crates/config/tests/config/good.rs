@@ -139,10 +139,14 @@ fn labels_are_scored_unless_rules_are_given() {
 fn the_guides_examples_are_fine() {
     const AROUND: &str = "model_type: llm\nbase_model: m\ninput_features: [{name: review}]\n\
                           output_features: [{name: label, type: category}]\n";
-    let guide = include_str!("../../../../docs/guide/examples.md");
+    let guides = [
+        include_str!("../../../../docs/guide/examples.md"),
+        include_str!("../../../../docs/guide/documents.md"),
+    ];
+    let blocks = |guide: &'static str| guide.split("```yaml\n").skip(1);
     let blocks: Vec<&str> =
-        guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
-    assert!(blocks.len() >= 2);
+        guides.into_iter().flat_map(blocks).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(blocks.len() >= 3);
     for block in blocks {
         let config = config(&format!("{AROUND}{block}"));
         assert!(config.prompt.retrieval.is_some(), "{block}");
@@ -157,12 +161,22 @@ fn examples_are_what_the_file_says() {
     assert_eq!((drawn.show, drawn.over_budget), (ShowExamples::Context, OverBudget::Fewer));
     let found = file("few-shot-bm25").prompt.retrieval.unwrap();
     assert_eq!((found.kind, found.order), (RetrievalKind::Bm25, Some(ExampleOrder::SimilarFirst)));
-    assert_eq!((found.duplicates, found.max_tokens), (Duplicates::Skip, Some(600)));
+    assert_eq!((found.duplicates, found.max_tokens), (Some(Duplicates::Skip), Some(600)));
     let given = file("few-shot-fixed").prompt.retrieval.unwrap();
     let examples = given.examples.unwrap();
     assert_eq!((examples.len(), &examples[1]["label"][..]), (2, "bad"));
     // What is not drawn has no number, and turns have no separator.
     assert_eq!((given.k, given.balance, given.separator), (None, None, None));
+}
+
+#[test]
+fn passages_are_what_the_file_says() {
+    let found = file("passages").prompt.retrieval.unwrap();
+    assert_eq!((found.kind, found.k), (RetrievalKind::Bm25, Some(3)));
+    assert_eq!(found.corpus.as_deref(), Some("corpora/manual"));
+    // What only rows have is none.
+    assert_eq!((found.balance, found.diversity, found.duplicates), (None, None, None));
+    assert_eq!(found.order, Some(ExampleOrder::SimilarFirst));
 }
 
 #[test]

@@ -73,20 +73,20 @@ fn model(folder: &Path) {
     write("model.safetensors", &tensors);
 }
 
-struct Case {
-    folder: tempfile::TempDir,
-    machine: Machine,
+pub(crate) struct Case {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) machine: Machine,
 }
 
 impl Case {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         model(folder.path());
         let machine = machine_at(folder.path()).with_engine(|| Box::new(FakeBackend::default()));
         Self { folder, machine }
     }
 
-    fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
+    pub(crate) fn write(&self, name: &str, text: &str) -> std::path::PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).unwrap();
         path
@@ -103,7 +103,7 @@ impl Case {
         self.run(&[&[kind.as_str()], overrides].concat()).unwrap()
     }
 
-    fn model(&self) -> Model {
+    pub(crate) fn model(&self) -> Model {
         let folder = self.folder.path().to_str().unwrap();
         Model::find(&self.machine, folder, &weights::Silent).unwrap()
     }
@@ -124,7 +124,7 @@ fn explained(job: &Job, row: usize) -> Explanation {
 
 /// What an observer was told.
 #[derive(Default)]
-struct Heard(Vec<String>);
+pub(crate) struct Heard(pub(crate) Vec<String>);
 
 impl Observer for Heard {
     fn on(&mut self, event: &Event) -> Flow {

@@ -8,6 +8,7 @@
 )]
 
 mod adapters;
+mod corpus;
 mod documents;
 mod examples;
 mod export;

@@ -205,3 +205,83 @@ fn the_format_of_examples_is_part_of_what_a_run_is_known_by() {
     };
     assert_ne!(of(in_text()).source, of(lines).source);
 }
+
+fn passages(format: Option<&str>) -> ShowExamples {
+    ShowExamples::Passages { format: format.map(str::to_owned), separator: "\n---\n".to_owned() }
+}
+
+fn cited() -> Vec<Map<String, Value>> {
+    let passage = |text: &str, source: &str| {
+        json!({ "__passage__": text, "__source__": source }).as_object().unwrap().clone()
+    };
+    vec![
+        passage("Prizes are {spam}.", "a.md, line 3"),
+        passage("Lunch is at one.", "b.pdf, page 2"),
+        passage("Nothing else.", "c.txt, line 1"),
+    ]
+}
+
+#[test]
+fn passages_show_their_text_and_where_it_comes_from() {
+    let shown = |format: Option<&str>| {
+        let source = source(TEMPLATE, passages(format));
+        let renderer = Renderer::new(source, Rules::default(), vocabulary(), None).unwrap();
+        render(&renderer, &cited()[..2], Purpose::Answer).text
+    };
+    assert_eq!(
+        shown(None),
+        "[a.md, line 3]\nPrizes are {spam}.\n---\n[b.pdf, page 2]\nLunch is at one.\n\n\
+         Mail: You have won a prize\nLabel:\n"
+    );
+    assert!(
+        shown(Some("{__passage__} ({__source__})"))
+            .starts_with("Prizes are {spam}. (a.md, line 3)")
+    );
+}
+
+/// There are fewer of them before anything is cut.
+#[test]
+fn passages_keep_the_budget_of_examples() {
+    let source = source(TEMPLATE, passages(None));
+    let all = Renderer::new(source.clone(), Rules::default(), vocabulary(), None).unwrap();
+    let whole = render(&all, &cited(), Purpose::Answer).examples.unwrap().tokens;
+    let budget = ExampleBudget { most: Some(whole - 1), fewer: true };
+    let rules =
+        Rules { budget: Budget { examples: budget, ..Budget::default() }, ..Rules::default() };
+    let fewer = Renderer::new(source, rules, vocabulary(), None).unwrap();
+    let shown = render(&fewer, &cited(), Purpose::Answer).examples.unwrap();
+    // The first has the greatest rank.
+    assert_eq!((shown.shown, shown.left_out), (vec![1, 2], 1));
+    assert!(shown.tokens < whole);
+}
+
+#[test]
+fn a_format_of_passages_is_checked() {
+    let wrong = |format: &str| {
+        let spec = LayoutSpec {
+            template: Some(TEMPLATE.to_owned()),
+            examples: Some(passages(Some(format))),
+            input: "mail".to_owned(),
+            ..LayoutSpec::default()
+        };
+        let found = Layout::new(&spec, &["mail".to_owned()]).unwrap_err();
+        found.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    };
+    assert!(wrong("{__source__}").contains("without its text"));
+    assert!(wrong("{__passage__} {mail}").contains("`mail` is nothing that a passage has"));
+    assert!(wrong("{__passage__} {__task__}").contains("__task__"));
+    assert!(wrong("{__passage__:.2f}").contains(".2f"));
+}
+
+#[test]
+fn a_task_with_passages_has_a_layout() {
+    let spec = LayoutSpec {
+        task: Some("Answer.".to_owned()),
+        examples: Some(passages(None)),
+        input: "mail".to_owned(),
+        ..LayoutSpec::default()
+    };
+    let layout = Layout::new(&spec, &["mail".to_owned()]).unwrap();
+    assert!(layout.template().source().contains("{__context__}"));
+    assert!(!layout.template().source().contains("examples"));
+}

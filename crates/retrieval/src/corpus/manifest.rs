@@ -17,8 +17,10 @@ pub(super) const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {
     pub(super) version: u32,
-    /// What its maker says.
-    pub(super) about: Value,
+    /// How its maker makes passages.
+    pub(super) how: Value,
+    /// Where its maker finds documents.
+    pub(super) place: Value,
     pub(super) sources: BTreeMap<String, SourceRecord>,
 }
 
@@ -38,7 +40,8 @@ pub struct SourceRecord {
 
 impl Manifest {
     pub(super) fn new() -> Self {
-        Self { version: VERSION, about: Value::Null, sources: BTreeMap::new() }
+        let sources = BTreeMap::new();
+        Self { version: VERSION, how: Value::Null, place: Value::Null, sources }
     }
 
     pub(super) fn read(folder: &Path, text: Option<&str>) -> Result<Self, RetrievalError> {
@@ -59,9 +62,17 @@ impl Manifest {
         serde_json::from_value(value).map_err(wrong)
     }
 
+    /// Passages and words of all documents.
+    pub(super) fn totals(&self) -> (usize, u64) {
+        let add = |(passages, words), source: &SourceRecord| {
+            (passages + source.passages, words + source.words)
+        };
+        self.sources.values().fold((0, 0), add)
+    }
+
     pub(super) fn sha256(&self) -> String {
         let sources = self.sources.iter().map(|(name, source)| (name, &source.sha256));
-        let all = json!([self.version, self.about, sources.collect::<Vec<_>>()]);
+        let all = json!([self.version, self.how, sources.collect::<Vec<_>>()]);
         format!("{:x}", Sha256::digest(all.to_string().as_bytes()))
     }
 }

@@ -81,9 +81,14 @@ impl CorpusUpdate {
         Ok(Self { writer, fields, manifest, folder, new })
     }
 
-    /// What the maker of what is there says about it.
-    pub fn about(&self) -> &Value {
-        &self.manifest.about
+    /// How the passages that are there were made; null where none are.
+    pub fn how(&self) -> &Value {
+        &self.manifest.how
+    }
+
+    /// Where the documents that are there come from; null where none are.
+    pub fn place(&self) -> &Value {
+        &self.manifest.place
     }
 
     /// The documents that are there.
@@ -147,8 +152,8 @@ impl CorpusUpdate {
     ///
     /// # Errors
     /// When it cannot be written. Then what was there before is still there.
-    pub fn finish(mut self, about: Value) -> Result<Corpus, RetrievalError> {
-        self.manifest.about = about;
+    pub fn finish(mut self, how: Value, place: Value) -> Result<Corpus, RetrievalError> {
+        (self.manifest.how, self.manifest.place) = (how, place);
         let manifest = serde_json::to_string(&self.manifest).map_err(|error| {
             let source = std::io::Error::other(error);
             RetrievalError::CorpusWrite { path: self.folder.clone(), source }

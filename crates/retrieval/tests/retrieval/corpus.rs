@@ -24,7 +24,7 @@ fn build(folder: &Path, documents: &Documents) -> Corpus {
     for (name, texts) in documents {
         put(&mut update, name, texts);
     }
-    update.finish(json!({"by": "test"})).unwrap()
+    update.finish(json!({"by": "test"}), json!(null)).unwrap()
 }
 
 fn small() -> (TempDir, std::path::PathBuf, Corpus) {
@@ -88,7 +88,7 @@ proptest! {
         for name in before.keys().filter(|name| !after.contains_key(*name)) {
             update.remove(name);
         }
-        let updated = update.finish(json!({"by": "test"})).unwrap();
+        let updated = update.finish(json!({"by": "test"}), json!(null)).unwrap();
         let anew = build(&place.path().join("new"), &after);
         prop_assert_eq!(updated.sha256(), anew.sha256());
         prop_assert_eq!(updated.len(), anew.len());
@@ -116,14 +116,14 @@ fn passages_come_back_as_they_were_put_in() {
     let fields = Map::from_iter([("page".to_owned(), json!(7))]);
     let passages = vec![("Ça, c'est\n  du thé.".to_owned(), fields.clone())];
     update.put("x/y.pdf", "abc", json!({"bytes": 5}), passages).unwrap();
-    let corpus = update.finish(json!({"max_tokens": 9})).unwrap();
+    let corpus = update.finish(json!({"max_tokens": 9}), json!("here")).unwrap();
     let found = corpus.search("THÉ", 3).unwrap();
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].passage.text, "Ça, c'est\n  du thé.");
     assert_eq!((found[0].passage.fields.clone(), found[0].passage.number), (fields, 0));
     let all: Vec<_> = corpus.passages().collect::<Result<_, _>>().unwrap();
     assert_eq!(all, [found[0].passage.clone()]);
-    assert_eq!(corpus.about(), &json!({"max_tokens": 9}));
+    assert_eq!((corpus.how(), corpus.place()), (&json!({"max_tokens": 9}), &json!("here")));
     let (name, source) = corpus.sources().next().unwrap();
     assert_eq!((name, source.sha256.as_str(), source.words), ("x/y.pdf", "abc", 4));
     assert!(corpus.search("nothing of this", 3).unwrap().is_empty());
@@ -148,7 +148,7 @@ fn an_open_corpus_stays_what_it_was() {
     let (_place, folder, before) = small();
     let mut update = CorpusUpdate::begin(&folder).unwrap();
     update.remove("a");
-    let after = update.finish(json!({"by": "test"})).unwrap();
+    let after = update.finish(json!({"by": "test"}), json!(null)).unwrap();
     assert_eq!(before.search("fox", 9).unwrap().len(), 1);
     assert_eq!((after.search("fox", 9).unwrap().len(), after.len()), (0, 1));
 }
