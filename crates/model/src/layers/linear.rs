@@ -48,6 +48,15 @@ impl Linear {
         }
     }
 
+    /// The same without an adapter.
+    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = self.weight.linear(x);
+        match &self.bias {
+            Some(bias) => y + bias.clone().unsqueeze(),
+            None => y,
+        }
+    }
+
     /// Outputs and inputs.
     pub(crate) fn dims(&self) -> [usize; 2] {
         self.weight.dims()
