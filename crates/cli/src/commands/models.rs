@@ -45,7 +45,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
 
 /// Whether the model's file, or a snapshot of it, lies in a cache.
 fn is_here(alias: &Alias, own: &Path, hub: &Path) -> bool {
-    let file = alias.cached_file.is_some_and(|file| own.join(file).is_file());
+    let file = alias.cached_file.is_some_and(|file| own.join(file).exists());
     let folder = hub.join(format!("models--{}", alias.hub_id.replace('/', "--")));
     file || folder.join("snapshots").is_dir()
 }
