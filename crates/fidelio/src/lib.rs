@@ -22,12 +22,15 @@
 
 mod adapters;
 mod audit;
+mod by_meaning;
 mod choose;
 mod compare;
 mod cost;
 mod dataset;
 mod documents;
 mod drift;
+mod embed_table;
+mod embedder;
 mod error;
 mod evaluate;
 mod examples;
@@ -53,6 +56,7 @@ mod runs;
 mod survey;
 mod train;
 mod validation;
+mod vector_cache;
 
 pub use fidelio_backend as backend;
 pub use fidelio_charts as charts;
@@ -72,6 +76,11 @@ pub use audit::{Audit, Finding};
 pub use compare::{AnswersCompared, Difference, FigureCompared, RunComparison, Which};
 pub use cost::{Cost, Duration, Ledger, Remedy};
 pub use dataset::{DataArgs, Fold, SplitChoice};
+pub use embed_table::{EmbeddedTable, embed_table};
+pub use embedder::{
+    EmbedOptions, EmbedPlan, EmbedUsage, Embedded, Embedder, LongTexts, TextAt, TextFault,
+    TextProblem,
+};
 pub use error::{Error, RowProblem};
 pub use evaluate::Evaluation;
 pub use examples::{ExamplePlan, ExampleSurvey};

@@ -16,6 +16,8 @@ pub enum Stage {
     Writing,
     /// A model answers the prompts on which models are compared.
     Comparing,
+    /// Texts become vectors.
+    Embedding,
 }
 
 impl Stage {
@@ -28,6 +30,7 @@ impl Stage {
             Self::Losses => "scoring answers",
             Self::Writing => "writing",
             Self::Comparing => "comparing",
+            Self::Embedding => "embedding",
         }
     }
 
@@ -37,6 +40,7 @@ impl Stage {
             Self::Rendering | Self::Scoring | Self::Generating | Self::Losses => "rows",
             Self::Writing => "tensors",
             Self::Comparing => "prompts",
+            Self::Embedding => "texts",
         }
     }
 }

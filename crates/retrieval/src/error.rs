@@ -22,6 +22,14 @@ pub enum RetrievalError {
         /// Candidates.
         have: usize,
     },
+    /// Vectors of which some are wider than others.
+    #[error("a vector has {got} numbers where {expected} are expected")]
+    Width {
+        /// Numbers of the first candidate's vector.
+        expected: usize,
+        /// Numbers of this one.
+        got: usize,
+    },
     /// A searcher failed.
     #[error("the search for examples failed")]
     Search {
@@ -37,7 +45,7 @@ impl RetrievalError {
         match self {
             Self::TooFew { .. } => Some("ask for fewer, or give more training rows".into()),
             Self::NoLabels { .. } => Some("choose without balance, or label the rows".into()),
-            Self::Search { .. } => None,
+            Self::Width { .. } | Self::Search { .. } => None,
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Finding the rows that are shown as examples: drawn, by common words, diverse, balanced.
+//! Finding the rows that are shown as examples: drawn, by common words, by meaning, diverse, balanced.
 //!
 //! The main type is [`Chooser`]: it chooses examples for a query among [`Candidates`], by what a
-//! [`Searcher`] finds. [`Random`] draws, [`Bm25`] counts common words, [`Given`] takes them as they are; a searcher over vectors is
-//! one more implementation of the trait.
+//! [`Searcher`] finds. [`Random`] draws, [`Bm25`] counts common words, [`Semantic`] compares vectors,
+//! [`Hybrid`] fuses what others find, [`Given`] takes them as they are.
 //!
 //! ```
 //! use fidelio_retrieval::{Bm25, Candidate, Candidates, Chooser, Query, Selection};
@@ -22,7 +22,7 @@
 //! # Ok::<(), fidelio_retrieval::RetrievalError>(())
 //! ```
 //!
-//! It deliberately reads no file, knows no run file and no tokenizer, and writes no prompt.
+//! It deliberately runs no model (whoever has one implements [`Embed`]), reads no file, knows no run file and no tokenizer, and writes no prompt.
 
 mod candidates;
 mod chooser;
@@ -30,7 +30,9 @@ mod searcher;
 
 mod bm25;
 mod given;
+mod hybrid;
 mod random;
+mod semantic;
 
 mod error;
 mod words;
@@ -40,5 +42,7 @@ pub use candidates::{Candidate, Candidates, Duplicate};
 pub use chooser::{Chooser, Chosen, Duplicates, Order, Picked, Selection};
 pub use error::RetrievalError;
 pub use given::Given;
+pub use hybrid::Hybrid;
 pub use random::Random;
 pub use searcher::{Hit, Query, Searcher};
+pub use semantic::{Embed, EmbedFault, Semantic};

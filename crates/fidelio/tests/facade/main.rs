@@ -9,6 +9,7 @@
 
 mod adapters;
 mod documents;
+mod embedding;
 mod examples;
 mod export;
 mod foreign;
