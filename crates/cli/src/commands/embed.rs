@@ -1,6 +1,6 @@
 //! `fidelio embed`: the vectors of a table's texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use fidelio::{EmbedOptions, EmbedUsage, Embedder, LongTexts, backend::Pooling, data, embed_table};
@@ -94,7 +94,7 @@ impl Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let format = data::Format::of(&args.output)?;
+    let format = format_of(&args.output)?;
     if args.output.exists() && !args.overwrite {
         return Err(Failure::usage_with(
             format!("`{}` is there already", args.output.display()),
@@ -128,6 +128,17 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     }
     let value = json!({ "plan": embedder.plan(), "table": written });
     ui.result(&value, || format!("{}\n", args.output.display()))
+}
+
+/// The format that a file's name says, where it can be written.
+fn format_of(output: &Path) -> Result<data::Format, Failure> {
+    match data::Format::of(output) {
+        Ok(data::Format::Excel) | Err(_) => Err(Failure::usage_with(
+            format!("`{}` is named for no format that can be written", output.display()),
+            "let its name end in .parquet, .jsonl, .json, .csv or .tsv",
+        )),
+        Ok(format) => Ok(format),
+    }
 }
 
 /// What it took, on one line, and what was cut.

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         .collect();
     let value: Vec<Value> = chosen.iter().map(|(alias, here)| value(alias, *here)).collect();
     ui.result(&value, || table(&chosen))?;
-    ui.note("models of the Llama family run today (Llama, Mistral, SmolLM, TinyLlama); `base_model` also takes a folder, a GGUF file or a hub id");
+    ui.note("models of the Llama family run today (Llama, Mistral, SmolLM, TinyLlama), and BERT encoders such as `minilm` make vectors; `base_model` also takes a folder, a GGUF file or a hub id");
     Ok(())
 }
 

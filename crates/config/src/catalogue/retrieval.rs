@@ -177,6 +177,7 @@ const MODEL: Key = key(
     Fill::Json("\"minilm\""),
     "The model whose vectors are compared: a folder, a hub id or an alias.",
 )
-.differs("has a default");
+.differs("has a default")
+.also(&["embedding_model", "embedder", "encoder"]);
 const NO_MODEL: Key = key("model_name", Type::Words, NULL, "The model whose vectors are compared.")
     .no_effect("only `semantic` and `hybrid` embed texts");
