@@ -151,6 +151,20 @@ pub struct EmbedUsage {
 }
 
 /// A model that makes vectors of texts. It is put on its device when the first one is computed.
+///
+/// ```no_run
+/// use fidelio::{EmbedOptions, Embedder, Machine, Silent, TextAt, weights};
+///
+/// # fn main() -> Result<(), fidelio::Error> {
+/// let machine = Machine::of_process(&[])?;
+/// let options = EmbedOptions::default();
+/// let mut embedder = Embedder::open(&machine, "minilm", "auto", &options, &weights::Silent)?;
+/// let texts = [TextAt { text: "A man is eating food.", place: None }];
+/// let embedded = embedder.embed(&texts, &mut Silent)?;
+/// assert_eq!(embedded.vectors[0].as_ref().map(Vec::len), Some(384));
+/// # Ok(())
+/// # }
+/// ```
 pub struct Embedder {
     model: Model,
     device: Device,

@@ -244,6 +244,28 @@ fn likeness_of_meaning_is_that_of_the_makers() {
     assert!(cosine(0, 3) > cosine(0, 4) + 0.2, "no word is common to 0 and 3");
 }
 
+#[test]
+fn neighbours_change_no_bit_of_the_default_embedders_vectors() {
+    let Some(model) = minilm("neighbours_change_no_bit") else { return };
+    let references: Vec<Reference> =
+        serde_json::from_str(include_str!("fixtures/minilm.json")).unwrap();
+    let given: Vec<&str> = references.iter().map(|it| it.text.as_str()).collect();
+    for device in devices() {
+        let home = tempfile::tempdir().unwrap();
+        let options =
+            EmbedOptions { long_texts: LongTexts::Truncate, anew: true, ..EmbedOptions::default() };
+        let machine = machine_at(home.path());
+        let model = model.to_str().unwrap();
+        let mut embedder =
+            Embedder::open(&machine, model, &device, &options, &weights::Silent).unwrap();
+        let together = embedder.embed(&texts(&given), &mut Silent).unwrap();
+        for (i, text) in given.iter().enumerate() {
+            let alone = embedder.embed(&texts(&[text]), &mut Silent).unwrap();
+            assert_eq!(vector(&alone, 0), vector(&together, i), "{text} on {device}");
+        }
+    }
+}
+
 fn close(device: &str, reference: &Reference, found: &[f32]) {
     let expected = &reference.vector;
     assert_eq!(found.len(), expected.len());

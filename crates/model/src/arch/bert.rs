@@ -214,8 +214,9 @@ impl Embeddings {
 impl Block {
     fn load(at: &str, config: &BertConfig, loader: &mut Loader<'_>) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let mut linear =
-            |name: &str, sizes| Linear::load(&format!("{at}.{name}"), sizes, true, loader);
+        let mut linear = |name: &str, sizes| {
+            Linear::load(&format!("{at}.{name}"), sizes, true, loader).for_many_rows()
+        };
         Self {
             query: linear("attention.self.query", [hidden, hidden]),
             key: linear("attention.self.key", [hidden, hidden]),

