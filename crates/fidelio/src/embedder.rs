@@ -134,15 +134,15 @@ pub struct Embedded {
 pub struct EmbedUsage {
     /// Texts asked for.
     pub texts: usize,
-    /// Of these, texts that are there more than once count once: how many were computed.
+    /// Texts that were computed; equal ones count once.
     pub computed: usize,
-    /// How many came from the cache.
+    /// Texts whose vectors the cache had; equal ones count once.
     pub from_cache: usize,
     /// Tokens that went through the model.
     pub tokens: u64,
     /// Texts whose end was cut off.
     pub cut_texts: usize,
-    /// Tokens that were cut off, among the texts that were computed.
+    /// Tokens that were cut off; of equal texts once.
     pub cut_tokens: u64,
     /// Seconds, from the first text to the last vector.
     pub seconds: f64,
@@ -437,7 +437,9 @@ impl Embedder {
         let width = found.len() / batch.len();
         let mut made: Vec<Vec<f32>> = found.chunks_exact(width).map(<[f32]>::to_vec).collect();
         if self.plan.normalize {
-            made.iter_mut().for_each(|vector| normalize(vector));
+            for vector in &mut made {
+                normalize(vector);
+            }
         }
         Ok(made)
     }

@@ -66,12 +66,11 @@ fn transformer(folder: &Path) -> Result<Option<usize>, WeightsError> {
     let mut max_tokens = None;
     for (key, value) in &config {
         match (key.as_str(), value) {
-            (_, Value::Null) => {}
+            (_, Value::Null) | ("do_lower_case", Value::Bool(false)) => {}
             ("max_seq_length", value) => match value.as_u64().filter(|&tokens| tokens > 0) {
                 Some(tokens) => max_tokens = usize::try_from(tokens).ok(),
                 None => return refuse(key, format!("is {value}, not a number of tokens")),
             },
-            ("do_lower_case", Value::Bool(false)) => {}
             ("do_lower_case", _) => return refuse(key, "is set, which is not built".into()),
             _ => return refuse(key, "is not known, and may change vectors".into()),
         }

@@ -141,10 +141,12 @@ fn summary(job: &Job, survey: &Survey) -> String {
 fn example_lines(plan: &ExamplePlan, found: &ExampleSurvey) -> Vec<(&'static str, String)> {
     let kind = serde_json::to_value(plan.chosen_by).unwrap_or_default();
     let kind = kind.as_str().unwrap_or_default();
+    let by = plan.vectors.as_ref();
+    let by = by.map_or_else(String::new, |it| format!(", by vectors of `{}`", it.model));
     let candidates = ui::count(plan.candidates, "row");
     let lengths = found.tokens;
     let mut lines = vec![
-        ("examples", format!("{} of {candidates} for each row, {kind}", plan.k)),
+        ("examples", format!("{} of {candidates} for each row, {kind}{by}", plan.k)),
         (
             "example tokens",
             format!(
