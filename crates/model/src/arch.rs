@@ -36,7 +36,6 @@ pub(crate) trait Encoder: Send {
 pub(crate) struct EncoderSizes {
     pub(crate) vocabulary: usize,
     pub(crate) context: usize,
-    pub(crate) hidden: usize,
 }
 
 /// A decoder: hidden states out of token ids, and a head that turns them into logits.

@@ -169,11 +169,8 @@ impl Bert {
         let layer = (0..config.num_hidden_layers)
             .map(|i| Block::load(&format!("{at}encoder.layer.{i}"), &config, loader))
             .collect();
-        let sizes = EncoderSizes {
-            vocabulary: config.vocab_size,
-            context: config.max_position_embeddings,
-            hidden: config.hidden_size,
-        };
+        let sizes =
+            EncoderSizes { vocabulary: config.vocab_size, context: config.max_position_embeddings };
         Ok(Self { embeddings, layer, sizes })
     }
 }

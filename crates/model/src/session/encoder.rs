@@ -8,7 +8,7 @@ use fidelio_backend::{
 use fidelio_kernels::on_pool;
 
 use crate::{
-    arch::{self, Encoder},
+    arch::{self, Encoder, EncoderSizes},
     layers::refuse,
     loader::Loader,
     texts::Texts,
@@ -74,7 +74,7 @@ impl Session for EncoderSession {
 
     fn embed(&mut self, forest: &Forest, pooling: Pooling) -> Result<Vec<f32>, BackendError> {
         forest.check_texts()?;
-        let arch::EncoderSizes { vocabulary, context, .. } = self.model.sizes();
+        let EncoderSizes { vocabulary, context } = self.model.sizes();
         if let Some(&token) = forest.tokens.iter().find(|&&token| token as usize >= vocabulary) {
             return Err(BackendError::NoToken { token, vocabulary });
         }
