@@ -33,7 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         ("tidy", Box::new(tidy::run)),
         ("typos", Box::new(typos)),
         ("clippy", Box::new(clippy)),
-        ("fetch", Box::new(|| fetch::fetch(&[What::Models, What::Fixtures]))),
+        ("fetch", Box::new(|| fetch::fetch(&[What::Models, What::Embedders, What::Fixtures]))),
         (
             "tests",
             Box::new(|| {

@@ -14,7 +14,7 @@ use std::process::Command;
 /// What to fetch.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// One kind of thing; without it, models and fixtures.
+    /// One kind of thing; without it, models, embedders and fixtures.
     #[arg(long, value_enum)]
     what: Option<What>,
 }
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             )
         }
         Some(what) => fetch(&[what]),
-        None => fetch(&[What::Models, What::Fixtures]),
+        None => fetch(&[What::Models, What::Embedders, What::Fixtures]),
     }
 }
 

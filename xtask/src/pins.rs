@@ -49,6 +49,8 @@ pub(crate) enum Client {
 pub(crate) enum What {
     /// Weights that the quickstart and the larger tests run.
     Models,
+    /// Weights that make vectors of texts: the default of `fidelio embed` and of examples by meaning.
+    Embedders,
     /// The sources of the two demonstration tables, which are committed: rarely needed.
     Tables,
     /// Tokenizers and chat templates that tests read.

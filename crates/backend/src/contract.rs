@@ -1,10 +1,12 @@
 //! What every engine must keep, as tests that know nothing of the engine.
 //!
-//! An engine's own tests call [`check_session`] with a way to open it, and one that learns
-//! [`check_learning`]; a plugin's do the same.
+//! An engine's own tests call [`check_session`] with a way to open it, one that embeds
+//! [`check_embedding`], and one that learns [`check_learning`]; a plugin's do the same.
 
+mod embedding;
 mod learning;
 
+pub use embedding::{EMBEDDING_CHECKS, EmbeddingCheck, check_embedding};
 pub use learning::{LEARNING_CHECKS, LearningCheck, Open, check_learning};
 
 use crate::{

@@ -1,6 +1,6 @@
 //! What can go wrong below the seam.
 
-use crate::{AdapterId, Precision, RowId, Verb};
+use crate::{AdapterId, Pooling, Precision, RowId, Verb};
 
 /// A call that failed and changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -111,6 +111,24 @@ pub enum BackendError {
     /// A verb that this backend does not have.
     #[error("this backend cannot {0:?}")]
     Verb(Verb),
+    /// A verb that models of this kind do not have.
+    #[error("a `{model_type}` model cannot {verb:?}: {reason}")]
+    NotOfModel {
+        /// `model_type` of the model's `config.json`.
+        model_type: String,
+        /// What was asked for.
+        verb: Verb,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A pooling that makes no sense for the model.
+    #[error("the pooling `{}` makes no sense here: {reason}", pooling.name())]
+    Pooling {
+        /// What was asked for.
+        pooling: Pooling,
+        /// Why not.
+        reason: &'static str,
+    },
     /// Anything an engine reports in its own words.
     #[error("{0}")]
     Engine(String),

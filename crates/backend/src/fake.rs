@@ -17,14 +17,17 @@ use std::{
 
 use crate::{
     Answer, Answers, Ask, Backend, BackendError, BackendInfo, Batch, Capacity, DeviceId,
-    DeviceInfo, Logits, OpenSpec, Parent, Precision, RowId, RowStep, RowTo, Score, Scores, Session,
-    Shape, Verb, Want, Wanted, Weights,
+    DeviceInfo, Forest, Logits, OpenSpec, Parent, Pooling, Precision, RowId, RowStep, RowTo, Score,
+    Scores, Session, Shape, Verb, Want, Wanted, Weights,
 };
 
 pub use bigram::{BigramProbe, BigramSession};
 
 /// The hash of a path without tokens.
 const ROOT: u64 = 0x243f_6a88_85a3_08d3;
+
+/// Numbers of a text's vector.
+const EMBEDDING: usize = 24;
 
 /// Sizes of a [`FakeSession`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub struct FakeSession {
 pub struct FakeProbe {
     extends: AtomicU64,
     scores: AtomicU64,
+    embedded: AtomicU64,
     tokens: AtomicU64,
     full_logits: AtomicU64,
     widest: AtomicU64,
@@ -82,7 +86,12 @@ impl FakeProbe {
         self.scores.load(Ordering::Relaxed)
     }
 
-    /// Tokens computed by both.
+    /// Texts that `embed` made vectors of.
+    pub fn embedded(&self) -> u64 {
+        self.embedded.load(Ordering::Relaxed)
+    }
+
+    /// Tokens computed by all of these.
     pub fn tokens(&self) -> u64 {
         self.tokens.load(Ordering::Relaxed)
     }
@@ -97,7 +106,7 @@ impl FakeProbe {
         self.widest.load(Ordering::Relaxed)
     }
 
-    /// Lets the next `extend` or `score` fail as an engine would.
+    /// Lets the next `extend`, `score` or `embed` fail as an engine would.
     pub fn fail_next(&self) {
         self.fail_next.store(true, Ordering::Relaxed);
     }
@@ -443,6 +452,37 @@ impl Session for FakeSession {
         FakeProbe::add(&self.probe.tokens, forest.tokens.len());
         Ok(scores)
     }
+
+    /// A token's state is a hash of the token, with a little of what stands before it in its text:
+    /// texts of the same tokens have like means.
+    fn embed(&mut self, forest: &Forest, pooling: Pooling) -> Result<Vec<f32>, BackendError> {
+        forest.check_texts()?;
+        forest.tokens.iter().try_for_each(|&token| self.check_token(token))?;
+        forest.nodes.iter().try_for_each(|node| self.check_length(node.len as usize))?;
+        if pooling == Pooling::Cls {
+            let reason = "a token sees only what stands before it";
+            return Err(BackendError::Pooling { pooling, reason });
+        }
+        self.check_failure()?;
+        let mut states = Vec::with_capacity(forest.tokens.len() * EMBEDDING);
+        for node in &forest.nodes {
+            let mut path = ROOT;
+            for &token in &forest.tokens[node.start as usize..][..node.len as usize] {
+                path = hash_token(path, token);
+                let own = hash_token(ROOT, token);
+                let number = |c| even(hash_token(own, c)) + even(hash_token(path, c)) / 64.0;
+                states.extend((0..EMBEDDING as u32).map(number));
+            }
+        }
+        let picked: Vec<f32> = forest
+            .pooled_tokens(pooling)
+            .into_iter()
+            .flat_map(|at| states[at as usize * EMBEDDING..][..EMBEDDING].iter().copied())
+            .collect();
+        FakeProbe::add(&self.probe.embedded, forest.nodes.len());
+        FakeProbe::add(&self.probe.tokens, forest.tokens.len());
+        Ok(forest.pool(&picked, EMBEDDING, pooling))
+    }
 }
 
 impl fmt::Debug for FakeSession {
@@ -471,7 +511,7 @@ impl Backend for FakeBackend {
             about: "logits from a hash of the token ids, for tests".to_owned(),
             devices: vec![DeviceInfo { id: DeviceId(0), name: "hash".to_owned(), memory: None }],
             precisions: vec![Precision::F32],
-            verbs: vec![Verb::Extend, Verb::Fork, Verb::Truncate, Verb::Score],
+            verbs: vec![Verb::Extend, Verb::Fork, Verb::Truncate, Verb::Score, Verb::Embed],
         }
     }
 
@@ -550,11 +590,13 @@ fn even(hash: u64) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::check_session;
+    use crate::contract::{check_embedding, check_session};
 
     #[test]
     fn it_keeps_the_contract_exactly() {
-        check_session(&|| Box::new(FakeSession::new(FakeLimits::default())), 0.0);
+        let open = || Box::new(FakeSession::new(FakeLimits::default())) as Box<dyn Session>;
+        check_session(&open, 0.0);
+        check_embedding(&open, &[Pooling::Mean, Pooling::Last], 0.0);
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod error;
 mod fake;
 mod forest;
 mod learn;
+mod pooling;
 mod quantization;
 mod session;
 mod spec;
@@ -41,6 +42,7 @@ pub use learn::{
     Clip, Footprint, Learn, LearnSpec, LossSum, OptimizerSpec, ParameterInfo, Part, TensorSink,
     Trains, UpdateReport,
 };
+pub use pooling::Pooling;
 pub use quantization::Quantization;
 pub use session::{
     Answer, Answers, Backend, BackendInfo, Capacity, DeviceId, DeviceInfo, Logits, RowId, RowStep,

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AdapterId, AdapterSpec, BackendError, Batch, Footprint, Learn, LearnSpec, OpenSpec, Precision,
-    Weights,
+    AdapterId, AdapterSpec, BackendError, Batch, Footprint, Forest, Learn, LearnSpec, OpenSpec,
+    Pooling, Precision, Weights,
 };
 
 /// A place where models can run: a Burn device, or a plugin.
@@ -62,6 +62,18 @@ pub trait Session: Send {
     /// When the batch is malformed, a token or cached row does not exist, or the context is too
     /// short.
     fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError>;
+
+    /// One vector for each node of a forest, each of them a text of its own: nodes times the width
+    /// of the model's states, in the order of the nodes. Vectors have the length that they have; a
+    /// caller who wants them of length 1 divides. Leaves no row behind.
+    ///
+    /// # Errors
+    /// When the forest is malformed or a node stands below something, a token does not exist, a text
+    /// is longer than the context, or the pooling makes no sense for the model.
+    fn embed(&mut self, forest: &Forest, pooling: Pooling) -> Result<Vec<f32>, BackendError> {
+        let _ = (forest, pooling);
+        Err(BackendError::Verb(Verb::Embed))
+    }
 
     /// Adds an adapter: with `weights` as a file has them (named
     /// `{module}.lora_A.weight` and so on), or newly begun.
@@ -139,6 +151,10 @@ impl<S: Session + ?Sized> Session for &mut S {
         (**self).score(batch, want)
     }
 
+    fn embed(&mut self, forest: &Forest, pooling: Pooling) -> Result<Vec<f32>, BackendError> {
+        (**self).embed(forest, pooling)
+    }
+
     fn add_adapter(
         &mut self,
         spec: &AdapterSpec,
@@ -200,6 +216,7 @@ pub enum Verb {
     Fork,
     Truncate,
     Score,
+    Embed,
     Adapt,
     Learn,
 }

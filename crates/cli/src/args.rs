@@ -11,9 +11,9 @@ pub(crate) use run::{
 };
 
 use crate::commands::{
-    adapters, backends, chat, check, compare, completions, datasets, doctor, evaluate, experiment,
-    export, generate, index, init, merge, models, plan, predict, render_config, schema, train,
-    visualize,
+    adapters, backends, chat, check, compare, completions, datasets, doctor, embed, evaluate,
+    experiment, export, generate, index, init, merge, models, plan, predict, render_config, schema,
+    train, visualize,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -58,6 +58,8 @@ pub(crate) enum Command {
     Experiment(experiment::Args),
     /// Continue one prompt.
     Generate(generate::Args),
+    /// Make vectors of a table's texts.
+    Embed(embed::Args),
     /// Talk with a model.
     Chat(chat::Args),
     /// Cut documents into passages that prompts can show, and search them.

@@ -8,6 +8,7 @@ pub(crate) mod compare;
 pub(crate) mod completions;
 pub(crate) mod datasets;
 pub(crate) mod doctor;
+pub(crate) mod embed;
 pub(crate) mod evaluate;
 pub(crate) mod experiment;
 pub(crate) mod export;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Evaluate(args) => evaluate::run(&args, &global, ui),
         Command::Experiment(args) => experiment::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),
+        Command::Embed(args) => embed::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
         Command::Index(args) => index::run(&args, &global, ui),
         Command::Compare(args) => compare::run(&args, ui),

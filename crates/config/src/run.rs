@@ -25,7 +25,9 @@ pub use generation::{Generation, OneOrMany};
 pub use optimizer::Optimizer;
 pub use prompt::{Boundary, ChatTemplate, LearntTurns, Overflow, Prompt, Side, SpecialTokens};
 pub use quantization::{ComputeType, FourBits, Quantization, QuantizationBackend};
-pub use retrieval::{Duplicates, ExampleOrder, OverBudget, Retrieval, RetrievalKind, ShowExamples};
+pub use retrieval::{
+    Duplicates, ExampleOrder, LongTexts, OverBudget, Retrieval, RetrievalKind, ShowExamples,
+};
 pub use schedule::{Decay, Plateau, Scheduler, Warmup, WatchedSplit};
 pub use trainer::{
     Batches, Checkpoints, Finetune, GradientClipping, LearningRate, Length, ModelSoup, Soup,

@@ -12,7 +12,7 @@ use fidelio_prompting::PromptError;
 use fidelio_retrieval::RetrievalError;
 use fidelio_weights::WeightsError;
 
-use crate::Named;
+use crate::{Named, TextFault, TextProblem};
 
 /// Why a run cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +91,18 @@ pub enum Error {
         problems: Vec<RowProblem>,
         /// Rows looked at.
         rows: usize,
+    },
+    /// Texts of which no vector can be made, all of them.
+    #[error(
+        "{} of {texts} texts cannot become vectors: {}",
+        .problems.len(),
+        first_of(.problems)
+    )]
+    Texts {
+        /// One per text.
+        problems: Vec<TextProblem>,
+        /// Texts looked at.
+        texts: usize,
     },
     /// The engine failed.
     #[error(transparent)]
@@ -280,6 +292,16 @@ pub struct RowProblem {
     pub error: PromptError,
 }
 
+/// The first of some problems, in words.
+fn first_of(problems: &[TextProblem]) -> String {
+    const MOST: usize = 5;
+    let mut said: Vec<String> = problems.iter().take(MOST).map(ToString::to_string).collect();
+    if problems.len() > MOST {
+        said.push("…".to_owned());
+    }
+    said.join("; ")
+}
+
 impl Error {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
@@ -380,6 +402,13 @@ impl Error {
                 format!("its columns are {}; `fidelio predict` needs no answers", have.join(", "))
                     .into(),
             ),
+            Self::Texts { problems, .. } => Some(match problems.first().map(|it| it.fault) {
+                Some(TextFault::NoToken) => "leave empty texts out".into(),
+                _ => "shorten them, name a model of a longer context, or have their ends cut off \
+                      (`--long-texts truncate`; in a run file `prompt.retrieval.long_texts: \
+                      truncate`)"
+                    .into(),
+            }),
             Self::NotMeasured => {
                 Some("use `fidelio predict`, or set `skip_all_evaluation: false`".into())
             }

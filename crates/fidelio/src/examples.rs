@@ -7,15 +7,20 @@ use fidelio_config::{self as config, RetrievalKind};
 use fidelio_data::{Memory, Place, Row, Source, rows, text};
 use fidelio_prompting::{Example, ExamplesShown, Layout, Source as PromptSource};
 use fidelio_retrieval::{
-    Bm25, Candidate, Candidates, Chooser, Chosen, Duplicates, Given, Order, Query, Random,
+    Bm25, Candidate, Candidates, Chooser, Chosen, Duplicates, Given, Hybrid, Order, Query, Random,
     Searcher, Selection,
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    CorpusCard, DataArgs, Error, Lengths, RunFile, ShownPassage, SplitChoice, audit::Finding,
-    dataset, job::Prepared, passages::Passages,
+    CorpusCard, DataArgs, EmbedPlan, Error, Lengths, Machine, Observer, RunFile, ShownPassage,
+    SplitChoice,
+    audit::Finding,
+    by_meaning::{ByMeaning, RowVectors},
+    dataset,
+    job::Prepared,
+    passages::Passages,
 };
 
 /// What rows of the run file are called in messages.
@@ -26,6 +31,8 @@ pub(crate) struct Examples {
     from: From,
     /// The columns whose text is compared: those that the prompt shows.
     columns: Vec<String>,
+    /// Where examples are chosen by meaning.
+    vectors: Option<Arc<RowVectors>>,
     plan: ExamplePlan,
 }
 
@@ -55,6 +62,9 @@ pub struct ExamplePlan {
     pub candidates: usize,
     /// The corpus whose passages are shown; none where rows are.
     pub corpus: Option<CorpusCard>,
+    /// How vectors are made, where meaning counts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<EmbedPlan>,
 }
 
 /// The examples chosen for a row.
@@ -114,6 +124,7 @@ pub struct ExampleSurvey {
 impl Examples {
     /// What a run file asks for; none if it shows no examples.
     pub(crate) fn of(
+        machine: &Machine,
         run: &RunFile,
         data: &DataArgs,
         prompt: &PromptSource,
@@ -135,15 +146,25 @@ impl Examples {
         let count = candidates.len();
         let k = if how.examples.is_some() { count } else { how.k.unwrap_or(1) };
         let seed = run.config().random_seed;
-        let searcher = searcher(how, &candidates, seed);
+        let vectors = match how.kind {
+            RetrievalKind::Semantic | RetrievalKind::Hybrid => {
+                let all = rows(source.as_ref()).map(|row| row.map(|row| at_place(row, &columns)));
+                let all = all.collect::<Result<_, _>>()?;
+                Some(RowVectors::open(machine, run.config(), how, all)?)
+            }
+            _ => None,
+        };
+        let searcher = searcher(how, &candidates, vectors.as_ref(), seed);
         let chooser = Chooser::new(candidates, searcher, selection(how, k, seed))?;
         let places = match how.examples {
             Some(_) => HashMap::new(),
             None => (0..source.len()).map(|row| (source.place(row), row)).collect(),
         };
-        let plan = ExamplePlan { chosen_by: how.kind, k, candidates: count, corpus: None };
+        let by = vectors.as_ref().map(|vectors| vectors.plan());
+        let plan =
+            ExamplePlan { chosen_by: how.kind, k, candidates: count, corpus: None, vectors: by };
         let from = From::Rows(RowChooser { chooser, source, places });
-        Ok(Some(Self { from, columns, plan }))
+        Ok(Some(Self { from, columns, vectors, plan }))
     }
 
     /// What somebody who reads answers should know of where they come from.
@@ -170,6 +191,17 @@ impl Examples {
     pub(crate) fn rows_among(&self, rows: &dyn Source) -> usize {
         let From::Rows(among) = &self.from else { return 0 };
         (0..rows.len()).filter(|&row| among.places.contains_key(&rows.place(row))).count()
+    }
+
+    /// Does for all rows together what [`Self::choose`] would do for each: vectors are made in batches.
+    pub(crate) fn prepare(
+        &self,
+        source: &dyn Source,
+        observer: &mut dyn Observer,
+    ) -> Result<(), Error> {
+        let Some(vectors) = &self.vectors else { return Ok(()) };
+        let all = rows(source).map(|row| row.map(|row| at_place(row, &self.columns)));
+        vectors.prepare(&all.collect::<Result<Vec<_>, _>>()?, observer)
     }
 
     /// The examples for a row. The row itself is none of them.
@@ -370,13 +402,35 @@ fn compared(row: &Row, columns: &[String]) -> String {
     cells.collect::<Vec<_>>().join("\n")
 }
 
-fn searcher(how: &config::Retrieval, candidates: &Arc<Candidates>, seed: u64) -> Box<dyn Searcher> {
+/// A row's text with its place.
+fn at_place(row: Row, columns: &[String]) -> (String, Place) {
+    (compared(&row, columns), row.place)
+}
+
+fn searcher(
+    how: &config::Retrieval,
+    candidates: &Arc<Candidates>,
+    vectors: Option<&Arc<RowVectors>>,
+    seed: u64,
+) -> Box<dyn Searcher> {
     let candidates = Arc::clone(candidates);
+    if let Some(vectors) = vectors {
+        let semantic = Box::new(ByMeaning(Arc::clone(vectors)));
+        return match how.kind {
+            RetrievalKind::Hybrid => {
+                Box::new(Hybrid::new(vec![Box::new(Bm25::new(candidates))], semantic))
+            }
+            _ => semantic,
+        };
+    }
     match how.kind {
         RetrievalKind::Random => Box::new(Random::new(candidates, seed)),
         RetrievalKind::Bm25 => Box::new(Bm25::new(candidates)),
         RetrievalKind::Fixed if how.examples.is_some() => Box::new(Given::new(candidates)),
         RetrievalKind::Fixed => Box::new(Random::once(candidates, seed)),
+        RetrievalKind::Semantic | RetrievalKind::Hybrid => {
+            unreachable!("those come with vectors")
+        }
     }
 }
 

@@ -171,7 +171,7 @@ impl Job {
         let names = labels.as_ref().map(|labels| labels.labels().to_vec()).unwrap_or_default();
         // The stops are the model's and its template's; they do not depend on the budget.
         let source = plan::prompt_source(run, rows.source.as_ref())?;
-        let examples = Examples::of(run, data, &source)?;
+        let examples = Examples::of(machine, run, data, &source)?;
         let unlimited = plan::rules(config, context, 0);
         let stops = model.renderer(source.clone(), unlimited)?.stop_ids().to_vec();
         let Answering { plan: answer, matcher, reserved } =
@@ -332,6 +332,9 @@ impl Job {
 
     /// Renders every row and collects every problem.
     pub(crate) fn try_rows(&self, observer: &mut dyn Observer) -> Result<Tried, Error> {
+        if let Some(examples) = &self.examples {
+            examples.prepare(self.source.as_ref(), observer)?;
+        }
         let mut tried = Tried::default();
         let total = self.source.len();
         for number in 0..total {

@@ -22,12 +22,15 @@
 
 mod adapters;
 mod audit;
+mod by_meaning;
 mod choose;
 mod compare;
 mod corpus;
 mod cost;
 mod dataset;
 mod drift;
+mod embed_table;
+mod embedder;
 mod error;
 mod evaluate;
 mod examples;
@@ -54,6 +57,7 @@ mod runs;
 mod survey;
 mod train;
 mod validation;
+mod vector_cache;
 mod whole_documents;
 
 pub use fidelio_backend as backend;
@@ -79,6 +83,11 @@ pub use corpus::{
 };
 pub use cost::{Cost, Duration, Ledger, Remedy};
 pub use dataset::{DataArgs, Fold, SplitChoice};
+pub use embed_table::{EmbeddedTable, embed_table};
+pub use embedder::{
+    EmbedOptions, EmbedPlan, EmbedUsage, Embedded, Embedder, LongTexts, TextAt, TextFault,
+    TextProblem,
+};
 pub use error::{Error, RowProblem};
 pub use evaluate::Evaluation;
 pub use examples::{ExamplePlan, ExampleSurvey};

@@ -18,6 +18,8 @@ pub enum Stage {
     Comparing,
     /// Documents become passages.
     Indexing,
+    /// Texts become vectors.
+    Embedding,
 }
 
 impl Stage {
@@ -31,6 +33,7 @@ impl Stage {
             Self::Writing => "writing",
             Self::Comparing => "comparing",
             Self::Indexing => "indexing",
+            Self::Embedding => "embedding",
         }
     }
 
@@ -41,6 +44,7 @@ impl Stage {
             Self::Writing => "tensors",
             Self::Comparing => "prompts",
             Self::Indexing => "files",
+            Self::Embedding => "texts",
         }
     }
 }

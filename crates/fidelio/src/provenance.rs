@@ -169,7 +169,7 @@ impl Provenance {
 }
 
 /// The hashes of a model's weight files.
-fn base_weights(hashes: &Hashes, model: &Model) -> Result<Hashed, Error> {
+pub(crate) fn base_weights(hashes: &Hashes, model: &Model) -> Result<Hashed, Error> {
     let checkpoint = model.checkpoint();
     Hashed::of(hashes, checkpoint.path(), checkpoint.weight_files())
 }

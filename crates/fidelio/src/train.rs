@@ -357,6 +357,7 @@ pub(crate) fn check_same(run: &Path, plan: &impl Serialize) -> Result<(), Error>
         ("/prompt/fingerprint/chat_template", "use of the chat template"),
         ("/prompt/fingerprint/bos", "BOS token"),
         ("/prompt/fingerprint/stops", "set of stop tokens"),
+        ("/prompt/examples/vectors/weights_sha256", "model that chooses its examples"),
     ] {
         let now = now.pointer(place);
         if now.is_some() && now != then.pointer(&format!("/plan{place}")) {
@@ -416,7 +417,8 @@ mod tests {
         json!({
             "model": { "tokenizer_sha256": "aa", "chat_template_sha256": "bb" },
             "prompt": { "fingerprint":
-                { "source": "cc", "chat_template": "bb", "bos": 1, "stops": [2, 7] } },
+                { "source": "cc", "chat_template": "bb", "bos": 1, "stops": [2, 7] },
+                "examples": { "vectors": { "weights_sha256": "dd" } } },
         })
     }
 
@@ -434,6 +436,11 @@ mod tests {
             ("/prompt/fingerprint/chat_template", Value::Null, "use of the chat template"),
             ("/prompt/fingerprint/bos", Value::Null, "BOS token"),
             ("/prompt/fingerprint/stops", json!([2]), "set of stop tokens"),
+            (
+                "/prompt/examples/vectors/weights_sha256",
+                json!("xx"),
+                "model that chooses its examples",
+            ),
         ] {
             let mut now = plan();
             *now.pointer_mut(place).unwrap() = other;

@@ -1,5 +1,6 @@
 //! Which architectures exist: one file each, one line each here.
 
+mod bert;
 mod llama;
 
 use burn::tensor::Tensor;
@@ -12,10 +13,30 @@ use crate::{
     loader::Loader,
     parameter::Slot,
     pass::Pass,
+    texts::Texts,
 };
 
 /// `model_type` of every architecture that runs.
 pub const MODEL_TYPES: &[&str] = &["llama", "mistral"];
+
+/// `model_type` of every architecture that only makes vectors of texts.
+pub const ENCODER_TYPES: &[&str] = &["bert"];
+
+/// An encoder: states of tokens that see their whole text.
+pub(crate) trait Encoder: Send {
+    /// The states of all tokens: `[t]` ids to `[t, hidden]`.
+    fn forward(&self, ids: &[u32], texts: &Texts) -> Tensor<2>;
+
+    /// Sizes that a session needs.
+    fn sizes(&self) -> EncoderSizes;
+}
+
+/// Sizes of an encoder.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EncoderSizes {
+    pub(crate) vocabulary: usize,
+    pub(crate) context: usize,
+}
 
 /// A decoder: hidden states out of token ids, and a head that turns them into logits.
 pub(crate) trait Decoder: Send {
@@ -68,13 +89,36 @@ pub(crate) fn build(
     spec: &OpenSpec,
     loader: &mut Loader<'_>,
 ) -> Result<Box<dyn Decoder>, BackendError> {
-    let model_type = spec.config.get("model_type").and_then(serde_json::Value::as_str);
-    match model_type {
-        Some("llama" | "mistral") => Ok(Box::new(llama::Llama::build(spec, loader)?)),
-        other => Err(BackendError::Architecture {
-            model_type: other.unwrap_or("(none given)").into(),
-            supported: MODEL_TYPES.iter().map(ToString::to_string).collect(),
-        }),
+    match model_type(spec) {
+        "llama" | "mistral" => Ok(Box::new(llama::Llama::build(spec, loader)?)),
+        other => Err(unknown(other)),
+    }
+}
+
+/// Whether `config.json` names an encoder.
+pub(crate) fn is_encoder(spec: &OpenSpec) -> bool {
+    ENCODER_TYPES.contains(&model_type(spec))
+}
+
+/// Builds the encoder that `config.json` names, with its `model_type`.
+pub(crate) fn build_encoder(
+    spec: &OpenSpec,
+    loader: &mut Loader<'_>,
+) -> Result<(Box<dyn Encoder>, String), BackendError> {
+    match model_type(spec) {
+        "bert" => Ok((Box::new(bert::Bert::build(spec, loader)?), "bert".into())),
+        other => Err(unknown(other)),
+    }
+}
+
+fn model_type(spec: &OpenSpec) -> &str {
+    spec.config.get("model_type").and_then(serde_json::Value::as_str).unwrap_or("(none given)")
+}
+
+fn unknown(model_type: &str) -> BackendError {
+    BackendError::Architecture {
+        model_type: model_type.into(),
+        supported: MODEL_TYPES.iter().chain(ENCODER_TYPES).map(ToString::to_string).collect(),
     }
 }
 

@@ -6,7 +6,10 @@ use fidelio_backend::{
     Weights,
 };
 
-use crate::session::BurnSession;
+use crate::{
+    arch,
+    session::{BurnSession, EncoderSession},
+};
 
 /// One of Burn's engines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +132,7 @@ impl Backend for BurnBackend {
                 Verb::Fork,
                 Verb::Truncate,
                 Verb::Score,
+                Verb::Embed,
                 Verb::Adapt,
                 Verb::Learn,
             ],
@@ -153,6 +157,9 @@ impl Backend for BurnBackend {
                 precision: spec.precision,
                 known: self.precisions().to_vec(),
             });
+        }
+        if arch::is_encoder(spec) {
+            return Ok(Box::new(EncoderSession::open(spec, weights, found)?));
         }
         let memory = if self.runs_on_cpu() { available_memory() } else { None };
         Ok(Box::new(BurnSession::open(spec, weights, found, memory)?))

@@ -2,6 +2,7 @@
 
 mod attention;
 mod head;
+mod layer_norm;
 mod linear;
 mod mlp;
 mod norm;
@@ -11,6 +12,7 @@ use fidelio_backend::BackendError;
 
 pub(crate) use attention::{Attention, AttentionConfig};
 pub(crate) use head::Head;
+pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use mlp::GatedMlp;
 pub(crate) use norm::RmsNorm;

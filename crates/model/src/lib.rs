@@ -31,6 +31,7 @@ mod optimizer;
 mod parameter;
 mod pass;
 mod session;
+mod texts;
 
-pub use arch::MODEL_TYPES;
+pub use arch::{ENCODER_TYPES, MODEL_TYPES};
 pub use backend::{BurnBackend, Engine, backends};

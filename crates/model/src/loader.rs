@@ -129,6 +129,16 @@ impl<'a> Loader<'a> {
         }
     }
 
+    /// Whether there is a tensor of this name.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.left.contains(name)
+    }
+
+    /// Allows `name` to be there: a tensor that nothing is computed with.
+    pub(crate) fn pass_over(&mut self, name: &str) {
+        self.left.remove(name);
+    }
+
     /// All problems at once, or the linear layers that were loaded.
     pub(crate) fn finish(mut self) -> Result<Vec<Module>, BackendError> {
         for name in &self.left {

@@ -1,14 +1,15 @@
 //! A model on a Burn device: rows in a cache, forests to score, adapters, learning.
 
+mod encoder;
 mod learner;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::tensor::{Device, Tensor};
 use fidelio_backend::{
-    AdapterId, AdapterSpec, Answer, Answers, Ask, BackendError, Batch, Capacity, Footprint, Learn,
-    LearnSpec, Logits, OpenSpec, Parent, Precision, RowId, RowStep, RowTo, Score, Scores, Session,
-    Shape, Want, Wanted, Weights,
+    AdapterId, AdapterSpec, Answer, Answers, Ask, BackendError, Batch, Capacity, Footprint, Forest,
+    Learn, LearnSpec, Logits, OpenSpec, Parent, Pooling, Precision, RowId, RowStep, RowTo, Score,
+    Scores, Session, Shape, Want, Wanted, Weights,
 };
 use fidelio_kernels::on_pool;
 use fidelio_ops::{Asked, Top};
@@ -21,6 +22,8 @@ use crate::{
     parameter::Slot,
     pass::{Layout, Pass},
 };
+
+pub(crate) use encoder::EncoderSession;
 
 /// Rows that a session allows; memory for their tokens ends sooner.
 const ROWS: usize = 4096;
@@ -282,6 +285,27 @@ impl BurnSession {
     }
 }
 
+impl BurnSession {
+    /// The vectors of texts, from the states that the head would read.
+    fn vectors(&mut self, forest: &Forest, pooling: Pooling) -> Result<Vec<f32>, BackendError> {
+        forest.check_texts()?;
+        self.check_tokens(&forest.tokens)?;
+        self.check_adapter(forest.adapter)?;
+        let layout = Layout::of(forest, |row| self.rows.spans(row))?;
+        self.check_context(layout.longest())?;
+        if pooling == Pooling::Cls {
+            let reason = "a token of this model sees only what stands before it";
+            return Err(BackendError::Pooling { pooling, reason });
+        }
+        if forest.nodes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let hidden = self.forward(&forest.tokens, layout, None, forest.adapter);
+        let every: Vec<u32> = (0..forest.tokens.len() as u32).collect();
+        Ok(encoder::pooled(self.model.head().pick(hidden, &every), forest, pooling))
+    }
+}
+
 impl Session for BurnSession {
     fn capacity(&self) -> Capacity {
         Capacity {
@@ -326,6 +350,10 @@ impl Session for BurnSession {
 
     fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
         on_pool(|| self.answer(batch, want))
+    }
+
+    fn embed(&mut self, forest: &Forest, pooling: Pooling) -> Result<Vec<f32>, BackendError> {
+        on_pool(|| self.vectors(forest, pooling))
     }
 
     fn add_adapter(

@@ -23,6 +23,14 @@ pub enum RetrievalError {
         /// Candidates.
         have: usize,
     },
+    /// Vectors of which some are wider than others.
+    #[error("a vector has {got} numbers where {expected} are expected")]
+    Width {
+        /// Numbers of the first candidate's vector.
+        expected: usize,
+        /// Numbers of this one.
+        got: usize,
+    },
     /// A searcher failed.
     #[error("the search for examples failed")]
     Search {
@@ -93,7 +101,7 @@ impl RetrievalError {
                 Some("remove the folder and make it anew with `fidelio index`".into())
             }
             Self::CorpusBusy { .. } => Some("wait until it is done".into()),
-            Self::Search { .. } | Self::CorpusWrite { .. } => None,
+            Self::Width { .. } | Self::Search { .. } | Self::CorpusWrite { .. } => None,
         }
     }
 }

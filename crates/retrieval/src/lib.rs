@@ -1,9 +1,9 @@
-//! Finding what is shown in a prompt: rows as examples (drawn, by common words, diverse, balanced), and
-//! passages of documents.
+//! Finding what is shown in a prompt: rows as examples (drawn, by common words, by meaning, diverse,
+//! balanced), and passages of documents.
 //!
 //! The main type is [`Chooser`]: it chooses examples for a query among [`Candidates`], by what a
-//! [`Searcher`] finds. [`Random`] draws, [`Bm25`] counts common words, [`Given`] takes them as they are; a searcher over vectors is
-//! one more implementation of the trait.
+//! [`Searcher`] finds. [`Random`] draws, [`Bm25`] counts common words, [`Semantic`] compares vectors,
+//! [`Hybrid`] fuses what others find, [`Given`] takes them as they are.
 //!
 //! ```
 //! use fidelio_retrieval::{Bm25, Candidate, Candidates, Chooser, Query, Selection};
@@ -26,7 +26,8 @@
 //! With the feature `corpus` there is also [`Corpus`]: passages of documents on disk, found by common
 //! words. Engines over vectors are further [`PassageSearcher`]s.
 //!
-//! It deliberately reads no file but a corpus, knows no run file and no tokenizer, and writes no prompt.
+//! It deliberately runs no model (whoever has one implements [`Embed`]), reads no file but a corpus,
+//! knows no run file and no tokenizer, and writes no prompt.
 
 mod candidates;
 mod chooser;
@@ -36,7 +37,9 @@ mod bm25;
 #[cfg(feature = "corpus")]
 mod corpus;
 mod given;
+mod hybrid;
 mod random;
+mod semantic;
 
 mod error;
 mod words;
@@ -48,5 +51,7 @@ pub use chooser::{Chooser, Chosen, Duplicates, Order, Picked, Selection};
 pub use corpus::{Corpus, CorpusUpdate, Found, Passage, PassageSearcher, SourceRecord};
 pub use error::RetrievalError;
 pub use given::Given;
+pub use hybrid::Hybrid;
 pub use random::Random;
 pub use searcher::{Hit, Query, Searcher};
+pub use semantic::{Embed, EmbedFault, Semantic};

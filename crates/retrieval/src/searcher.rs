@@ -24,7 +24,7 @@ pub struct Hit {
 /// Finds candidates for a query and says how like two candidates are.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not find examples",
-    note = "implement `Searcher`, or use `Random` or `Bm25`"
+    note = "implement `Searcher`, or use `Random`, `Bm25` or `Semantic`"
 )]
 pub trait Searcher: Send + Sync {
     /// At most `limit` candidates that `among` admits, the best first. Candidates that have nothing

@@ -9,10 +9,10 @@ use fidelio_backend::Encoding;
 use serde_json::Value;
 
 use crate::{
-    ChatTemplateSource, Tensors, Tokenizer, WeightsError, chat_template,
+    ChatTemplateSource, SentenceSettings, Tensors, Tokenizer, WeightsError, chat_template,
     folder::{self, WeightFiles},
     gguf::{Gguf, Metadata},
-    json, safetensors, tokenizer,
+    json, safetensors, sentence, tokenizer,
 };
 
 /// A model as it lies on disk: settings, tensors, tokenizer, chat templates.
@@ -174,6 +174,17 @@ impl Checkpoint {
             return tokenizer::from_gguf(metadata, &self.path);
         }
         tokenizer::from_folder(&self.path, &self.config, self.generation_config.as_ref())
+    }
+
+    /// How the checkpoint is meant to make vectors of texts; none where it does not say.
+    ///
+    /// # Errors
+    /// When it asks for something that would change vectors and is not built.
+    pub fn sentence_settings(&self) -> Result<Option<SentenceSettings>, WeightsError> {
+        match self.format {
+            FileFormat::Safetensors => sentence::of_folder(&self.path),
+            FileFormat::Gguf => Ok(None),
+        }
     }
 
     /// The chat template to use when none is named. `None` also when there are several and none

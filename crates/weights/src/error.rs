@@ -79,6 +79,16 @@ pub enum WeightsError {
         /// What is wrong with it, as the end of a sentence.
         problem: String,
     },
+    /// A setting of a sentence encoder that cannot be honoured.
+    #[error("`{key}` in `{path}` {problem}")]
+    SentenceConfig {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// What is wrong with it, as the end of a sentence.
+        problem: String,
+    },
     /// A tensor that belongs to no adapter we know.
     #[error("tensor `{tensor}` of `{path}` is none of a LoRA adapter")]
     AdapterTensor {

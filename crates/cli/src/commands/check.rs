@@ -155,8 +155,10 @@ fn example_lines(plan: &ExamplePlan, found: &ExampleSurvey) -> Vec<(&'static str
         ];
         ("passage", lines)
     } else {
+        let by = plan.vectors.as_ref();
+        let by = by.map_or_else(String::new, |it| format!(", by vectors of `{}`", it.model));
         let candidates = ui::count(plan.candidates, "row");
-        let from = format!("{} of {candidates} for each row, {kind}", plan.k);
+        let from = format!("{} of {candidates} for each row, {kind}{by}", plan.k);
         ("example", vec![("examples", from), ("example tokens", lengths)])
     };
     if found.rows_with_fewer > 0 {

@@ -39,13 +39,13 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         .collect();
     let value: Vec<Value> = chosen.iter().map(|(alias, here)| value(alias, *here)).collect();
     ui.result(&value, || table(&chosen))?;
-    ui.note("models of the Llama family run today (Llama, Mistral, SmolLM, TinyLlama); `base_model` also takes a folder, a GGUF file or a hub id");
+    ui.note("models of the Llama family run today (Llama, Mistral, SmolLM, TinyLlama), and BERT encoders such as `minilm` make vectors; `base_model` also takes a folder, a GGUF file or a hub id");
     Ok(())
 }
 
 /// Whether the model's file, or a snapshot of it, lies in a cache.
 fn is_here(alias: &Alias, own: &Path, hub: &Path) -> bool {
-    let file = alias.cached_file.is_some_and(|file| own.join(file).is_file());
+    let file = alias.cached_file.is_some_and(|file| own.join(file).exists());
     let folder = hub.join(format!("models--{}", alias.hub_id.replace('/', "--")));
     file || folder.join("snapshots").is_dir()
 }

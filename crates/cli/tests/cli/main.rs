@@ -6,6 +6,7 @@ mod place;
 
 mod adapters;
 mod data;
+mod embed;
 mod export;
 mod index;
 mod kills;

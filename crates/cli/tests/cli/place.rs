@@ -116,6 +116,11 @@ impl fmt::Display for Said {
 
 /// The folder of the cache that holds the default model, or a word on why a test is skipped.
 pub(crate) fn cache_with_model() -> Option<String> {
+    cache_of("models/SmolLM2-135M-Instruct.Q4_1.gguf")
+}
+
+/// The folder of the cache that holds a file, or a word on why a test is skipped.
+pub(crate) fn cache_of(file: &str) -> Option<String> {
     if cfg!(not(any(feature = "flex", feature = "ndarray"))) {
         eprintln!("skipped: this build has no engine");
         return None;
@@ -124,7 +129,7 @@ pub(crate) fn cache_with_model() -> Option<String> {
     let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache"));
     let cache = own.or_else(|| Some(base.or(home)?.join("fidelio")))?;
-    let model = cache.join("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    let model = cache.join(file);
     if model.is_file() {
         return cache.to_str().map(str::to_owned);
     }

@@ -1,7 +1,7 @@
 //! `prompt.retrieval`: rows that are shown with their answers before another one is asked, or passages
 //! of documents.
 
-use super::{Bound, FALSE, Fill, Key, NULL, SIZE, Type, Union, built, key, later_variant, variant};
+use super::{Bound, FALSE, Fill, Key, NULL, SIZE, Type, Union, built, key, variant};
 use crate::view::{View, join};
 
 /// Where examples are set.
@@ -28,8 +28,16 @@ pub(super) static KINDS: Union = Union {
             "The same for every row: those of `examples`, or drawn once from the seed.",
             &[FIXED, SHOWN],
         ),
-        later_variant("semantic", "embeddings", &[&[K], SAVED, &[MODEL]]),
-        later_variant("hybrid", "embeddings", &[&[K], SAVED, &[MODEL]]),
+        variant(
+            "semantic",
+            "The training rows that mean most nearly the same, by the vectors of a model.",
+            &[&[K, BALANCE, DIVERSITY, ORDER], VECTORS, SHOWN, SAVED],
+        ),
+        variant(
+            "hybrid",
+            "Those that stand high among both: common words and meaning (reciprocal rank fusion).",
+            &[&[K, BALANCE, DIVERSITY, ORDER], VECTORS, SHOWN, SAVED],
+        ),
     ],
 };
 
@@ -170,5 +178,27 @@ const SAVED: &[Key] =
     &[key("index_name", Type::Words, NULL, "A saved index instead of a new one.")
         .not_built("saved indexes")];
 
-const MODEL: Key = key("model_name", Type::Words, NULL, "The model that embeds texts.");
-const NO_MODEL: Key = MODEL.no_effect("only `semantic` and `hybrid` embed texts");
+const VECTORS: &[Key] = &[
+    MODEL,
+    key(
+        "long_texts",
+        Type::Choice(&[
+            built("error", "The run stops before it starts and lists the rows."),
+            built("truncate", "Only what fits is compared. The prompt shows the whole text."),
+        ]),
+        Fill::Json("\"error\""),
+        "What happens to rows that are too long for the model that makes vectors.",
+    )
+    .differs("Ludwig cuts them and does not say so"),
+];
+
+const MODEL: Key = key(
+    "model_name",
+    Type::Words,
+    Fill::Json("\"minilm\""),
+    "The model whose vectors are compared: a folder, a hub id or an alias.",
+)
+.differs("has a default")
+.also(&["embedding_model", "embedder", "encoder"]);
+const NO_MODEL: Key = key("model_name", Type::Words, NULL, "The model whose vectors are compared.")
+    .no_effect("only `semantic` and `hybrid` embed texts");

@@ -23,6 +23,10 @@ pub struct Retrieval {
     pub diversity: Option<f64>,
     /// The order; none where rows are not chosen by likeness.
     pub order: Option<ExampleOrder>,
+    /// The model whose vectors are compared; none where none are.
+    pub model_name: Option<String>,
+    /// What happens to texts that it cannot read whole; none where it reads none.
+    pub long_texts: Option<LongTexts>,
     /// Rows that say what the row says; none for passages.
     pub duplicates: Option<Duplicates>,
     /// Where they are shown.
@@ -47,6 +51,20 @@ pub enum RetrievalKind {
     Bm25,
     /// Once for all rows.
     Fixed,
+    /// By meaning.
+    Semantic,
+    /// By common words and by meaning.
+    Hybrid,
+}
+
+/// What happens to a text that is too long to become a vector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LongTexts {
+    /// The run does not start.
+    Error,
+    /// Its end is cut off, for the comparison alone.
+    Truncate,
 }
 
 /// The order in which rows are shown.

@@ -27,13 +27,16 @@ trainer: {type: none}
 ";
 
 /// The kinds and what else says which rows are shown.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 9] = [
     "{type: random, k: 3}",
     "{type: random, k: 4, balance: true, show: turns}",
     "{type: bm25, k: 3}",
     "{type: bm25, k: 4, balance: true, diversity: 0.5, duplicates: skip, order: similar_first}",
     "{type: fixed, k: 3}",
     "{type: fixed, k: 2, balance: true, show: turns}",
+    "{type: semantic, k: 3, model_name: MODEL}",
+    "{type: semantic, k: 4, model_name: MODEL, balance: true, diversity: 0.5, show: turns}",
+    "{type: hybrid, k: 3, model_name: MODEL, duplicates: skip, order: similar_first}",
 ];
 
 /// Each row names itself, so that it is known wherever it turns up. Lines 2 to 19 are training rows,
@@ -54,7 +57,7 @@ fn named(row: usize) -> String {
 }
 
 /// A folder that opens as a model, with a chat template.
-fn model(folder: &Path) {
+pub(crate) fn model(folder: &Path) {
     let config = json!({
         "model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 422,
         "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
@@ -99,6 +102,7 @@ impl Case {
     }
 
     fn with_kind(&self, kind: &str, overrides: &[&str]) -> RunFile {
+        let kind = kind.replace("MODEL", self.folder.path().to_str().unwrap());
         let kind = format!("prompt.retrieval={kind}");
         self.run(&[&[kind.as_str()], overrides].concat()).unwrap()
     }
@@ -171,8 +175,8 @@ fn examples_are_the_same_whatever_else_is_asked() {
         let other = case.with_kind(kind, &["random_seed=7"]);
         let other = case.job(&other, SplitChoice::Test);
         let differs = (0..4).any(|row| explained(&other, row) != explained(&test, row));
-        // All texts share words with many rows: nothing is drawn by bm25.
-        assert_eq!(differs, !kind.contains("bm25"), "{kind}");
+        // All texts share words with many rows: only those kinds draw that say so.
+        assert_eq!(differs, kind.contains("random") || kind.contains("fixed"), "{kind}");
     }
 }
 
@@ -320,22 +324,77 @@ fn rows_that_stand_among_the_examples_are_reported_or_passed_over() {
                 a  lovely film,good,2\nsomething else,bad,2\n";
     let data =
         DataArgs { split: SplitChoice::Test, ..DataArgs::of(case.write("copies.csv", rows)) };
-    for (kind, shown) in
-        [("{type: bm25, k: 1}", true), ("{type: bm25, k: 1, duplicates: skip}", false)]
-    {
+    for (kind, shown) in [
+        ("{type: bm25, k: 1}", true),
+        ("{type: bm25, k: 1, duplicates: skip}", false),
+        ("{type: semantic, k: 1, model_name: MODEL}", true),
+        ("{type: semantic, k: 1, model_name: MODEL, duplicates: skip}", false),
+        ("{type: hybrid, k: 1, model_name: MODEL}", true),
+        ("{type: hybrid, k: 1, model_name: MODEL, duplicates: skip}", false),
+    ] {
         let run = case.with_kind(kind, &[]);
         let mut job = Job::prepare(&case.machine, &run, case.model(), &data).unwrap();
         let found = job.survey(&mut Silent).unwrap().examples.unwrap();
         assert_eq!(found.duplicates.rows, 1);
         let pair = &found.duplicates.first[0];
         assert!(pair.contains("line 5 as ") && pair.ends_with("line 2"), "{pair}");
-        assert_eq!(found.rows_with_drawn, if shown { 1 } else { 2 });
+        let drawn = match kind.contains("bm25") {
+            true if shown => 1,
+            true => 2,
+            false => 0,
+        };
+        assert_eq!(found.rows_with_drawn, drawn, "{kind}");
         assert_eq!(job.shown_examples(0).unwrap()[0].line == 2, shown);
         let mut heard = Heard::default();
         job.predict(&mut heard).unwrap();
         let said = if shown { "gives the answer away" } else { "passed over" };
         assert!(heard.0.iter().any(|note| note.contains(said)), "{:?}", heard.0);
     }
+}
+
+#[test]
+fn rows_are_compared_by_their_vectors() {
+    let case = Case::new();
+    let rows = "text,label,split\nfood food food,good,0\nfilm film film,good,0\n\
+                staff staff staff,bad,0\nfilm film food,good,2\n";
+    let data = DataArgs { split: SplitChoice::Test, ..DataArgs::of(case.write("means.csv", rows)) };
+    let sure = "output_features.0.preprocessing.vocab=[good, bad]";
+    for kind in ["semantic", "hybrid"] {
+        let kind = format!("{{type: {kind}, k: 3, model_name: MODEL, order: similar_first}}");
+        let run = case.with_kind(&kind, &[sure]);
+        let job = Job::prepare(&case.machine, &run, case.model(), &data).unwrap();
+        let lines: Vec<usize> =
+            job.shown_examples(0).unwrap().iter().map(|place| place.line).collect();
+        assert_eq!(lines, [3, 2, 4], "{kind}");
+        let found = job.survey(&mut Silent).unwrap().examples.unwrap();
+        assert_eq!(found.rows_with_drawn, 0, "{kind}: everything is compared");
+        let plan = job.plan().prompt.examples.clone().unwrap().vectors.unwrap();
+        assert_eq!((plan.max_tokens, plan.normalize), (4096, false));
+    }
+}
+
+#[test]
+fn rows_that_are_too_long_to_compare_are_listed_or_cut() {
+    let case = Case::new();
+    let rows = format!(
+        "text,label,split\na film,good,0\n{},bad,0\nstaff,bad,0\n\
+                 food,good,2\n",
+        "film ".repeat(5000)
+    );
+    let data = DataArgs { split: SplitChoice::Test, ..DataArgs::of(case.write("long.csv", &rows)) };
+    let start = |rule: &str| {
+        let kind = format!("{{type: semantic, k: 1, model_name: MODEL, long_texts: {rule}}}");
+        let run = case.with_kind(&kind, &["output_features.0.preprocessing.vocab=[good, bad]"]);
+        let job = Job::prepare(&case.machine, &run, case.model(), &data).unwrap();
+        let mut heard = Heard::default();
+        job.survey(&mut heard).map(|_| heard.0)
+    };
+    let refused = start("error").unwrap_err();
+    let Error::Texts { problems, .. } = &refused else { panic!("{refused}") };
+    assert_eq!((problems.len(), problems[0].place.as_ref().unwrap().line), (1, 3));
+    assert!(refused.hint().unwrap().contains("long_texts: truncate"), "{refused:?}");
+    let notes = start("truncate").unwrap();
+    assert!(notes.iter().any(|note| note.starts_with("1 rows are compared by")), "{notes:?}");
 }
 
 #[test]

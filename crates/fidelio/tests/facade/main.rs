@@ -10,6 +10,7 @@
 mod adapters;
 mod corpus;
 mod documents;
+mod embedding;
 mod examples;
 mod export;
 mod foreign;

@@ -1,7 +1,7 @@
 //! A linear layer over a weight as its file stores it, and what an adapter adds to it.
 
 use burn::tensor::Tensor;
-use fidelio_ops::Weight;
+use fidelio_ops::{Format, Weight};
 
 use crate::{
     adapter::Adapted,
@@ -35,6 +35,19 @@ impl Linear {
         }
     }
 
+    /// With the weight as a tensor of Burn's, where it is one of floats: many rows at a time are
+    /// multiplied twice as fast so, and a few more slowly.
+    pub(crate) fn for_many_rows(self) -> Self {
+        match &self.weight {
+            Weight::Stored { matrix, .. }
+                if matches!(matrix.format, Format::F32 | Format::F16 | Format::BF16) =>
+            {
+                Self { weight: Weight::Dense(self.weight.floats()), ..self }
+            }
+            _ => self,
+        }
+    }
+
     /// `[t, input]` to `[t, output]`.
     pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
         let adapted = pass.adapted(self.module);
@@ -43,6 +56,15 @@ impl Linear {
             None => self.weight.linear(x),
         };
         match adapted.and_then(|it| it.bias()).or(self.bias.as_ref()) {
+            Some(bias) => y + bias.clone().unsqueeze(),
+            None => y,
+        }
+    }
+
+    /// The same without an adapter.
+    pub(crate) fn apply(&self, x: Tensor<2>) -> Tensor<2> {
+        let y = self.weight.linear(x);
+        match &self.bias {
             Some(bias) => y + bias.clone().unsqueeze(),
             None => y,
         }

@@ -8,6 +8,7 @@
 mod batches;
 mod checkpoint;
 mod contract;
+mod embedding;
 mod golden;
 mod learning;
 mod merging;

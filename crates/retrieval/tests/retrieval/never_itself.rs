@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use fidelio_retrieval::{
-    Bm25, Candidate, Candidates, Chooser, Duplicates, Given, Order, Query, Random, Searcher,
-    Selection,
+    Bm25, Candidate, Candidates, Chooser, Duplicates, Embed, EmbedFault, Given, Hybrid, Order,
+    Query, Random, Searcher, Selection, Semantic,
 };
 use proptest::prelude::*;
 
@@ -29,11 +29,29 @@ fn selection() -> impl Strategy<Value = Selection> {
     )
 }
 
-fn searchers(candidates: &Arc<Candidates>, seed: u64) -> Vec<Box<dyn Searcher>> {
+/// How often each letter occurs: equal texts have equal vectors.
+struct Letters;
+
+impl Embed for Letters {
+    fn vector(&self, text: &str) -> Result<Vec<f32>, EmbedFault> {
+        Ok(['a', 'b', 'c'].map(|letter| text.matches(letter).count() as f32).to_vec())
+    }
+}
+
+fn searchers(
+    candidates: &Arc<Candidates>,
+    rows: &[(String, String)],
+    seed: u64,
+) -> Vec<Box<dyn Searcher>> {
+    let vectors: Vec<_> = rows.iter().map(|(text, _)| Letters.vector(text).unwrap()).collect();
+    let semantic = Semantic::new(vectors, Arc::new(Letters)).unwrap();
+    let lexical = || Box::new(Bm25::new(Arc::clone(candidates)));
     vec![
         Box::new(Random::new(Arc::clone(candidates), seed)),
         Box::new(Random::once(Arc::clone(candidates), seed)),
-        Box::new(Bm25::new(Arc::clone(candidates))),
+        lexical(),
+        Box::new(Hybrid::new(vec![lexical()], Box::new(semantic.clone()))),
+        Box::new(semantic),
         Box::new(Given::new(Arc::clone(candidates))),
     ]
 }
@@ -47,7 +65,7 @@ proptest! {
             label: Some(label.clone()),
         };
         let candidates = Candidates::new(rows.iter().map(row)).shared();
-        for searcher in searchers(&candidates, how.seed) {
+        for searcher in searchers(&candidates, &rows, how.seed) {
             let chooser = Chooser::new(Arc::clone(&candidates), searcher, how).unwrap();
             for (itself, (text, _)) in rows.iter().enumerate() {
                 let chosen = chooser.choose(&Query { text, itself: Some(itself) }).unwrap();

@@ -13,11 +13,12 @@ pub struct Alias {
     pub license: &'static str,
     /// The longest context in tokens.
     pub context: u32,
-    /// A file in the `models` folder of Fidelio's cache, used instead of the hub.
+    /// A file or folder in the `models` folder of Fidelio's cache, used instead of the hub.
     pub cached_file: Option<&'static str>,
 }
 
-/// All short names, small models first; at the end those that Ludwig knows.
+/// All short names: the two that `cargo xtask fetch` brings, then others, small ones first; at the
+/// end those that Ludwig knows.
 pub fn aliases() -> &'static [Alias] {
     ALIASES
 }
@@ -58,6 +59,14 @@ const ALIASES: &[Alias] = &[
         license: APACHE,
         context: 8192,
         cached_file: Some("SmolLM2-135M-Instruct.Q4_1.gguf"),
+    },
+    Alias {
+        name: "minilm",
+        hub_id: "sentence-transformers/all-MiniLM-L6-v2",
+        parameters: "23M",
+        license: APACHE,
+        context: 256,
+        cached_file: Some("all-MiniLM-L6-v2"),
     },
     hub("smollm2-360m", "HuggingFaceTB/SmolLM2-360M-Instruct", "362M", APACHE, 8192),
     hub("smollm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B-Instruct", "1.7B", APACHE, 8192),
