@@ -245,8 +245,8 @@ fn likeness_of_meaning_is_that_of_the_makers() {
 }
 
 #[test]
-fn neighbours_change_no_bit_of_the_default_embedders_vectors() {
-    let Some(model) = minilm("neighbours_change_no_bit") else { return };
+fn neighbours_change_nothing_beyond_rounding() {
+    let Some(model) = minilm("neighbours_change_nothing_beyond_rounding") else { return };
     let references: Vec<Reference> =
         serde_json::from_str(include_str!("fixtures/minilm.json")).unwrap();
     let given: Vec<&str> = references.iter().map(|it| it.text.as_str()).collect();
@@ -261,7 +261,9 @@ fn neighbours_change_no_bit_of_the_default_embedders_vectors() {
         let together = embedder.embed(&texts(&given), &mut Silent).unwrap();
         for (i, text) in given.iter().enumerate() {
             let alone = embedder.embed(&texts(&[text]), &mut Silent).unwrap();
-            assert_eq!(vector(&alone, 0), vector(&together, i), "{text} on {device}");
+            let apart = vector(&alone, 0).iter().zip(vector(&together, i));
+            let most = apart.map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+            assert!(most < 1e-6, "{text} on {device}: {most}");
         }
     }
 }

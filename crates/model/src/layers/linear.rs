@@ -36,7 +36,8 @@ impl Linear {
     }
 
     /// With the weight as a tensor of Burn's, where it is one of floats: many rows at a time are
-    /// multiplied twice as fast so, and a few more slowly.
+    /// multiplied twice as fast so, and a few more slowly. How a row is rounded may then depend on how
+    /// many there are.
     pub(crate) fn for_many_rows(self) -> Self {
         match &self.weight {
             Weight::Stored { matrix, .. }

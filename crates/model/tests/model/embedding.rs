@@ -78,26 +78,6 @@ fn sessions_that_embed_keep_the_contract() {
     }
 }
 
-/// On the CPU a text's vector does not depend on its neighbours, to the last bit. (That of a single
-/// token may, for Burn multiplies one row by another routine; an encoder's tokenizer adds two.)
-#[test]
-fn neighbours_change_no_bit() {
-    for backend in engines().iter().filter(|engine| ["flex", "ndarray"].contains(&engine.name())) {
-        let mut session = Golden::read("bert").open(backend);
-        let mut forest = Forest::default();
-        let texts: [&[u32]; 4] = [&[7, 8, 9], &[1; 33], &[4, 5, 6], &[3, 2]];
-        for text in texts {
-            forest.push(Parent::Root, text);
-        }
-        let together = session.embed(&forest, Pooling::Mean).unwrap();
-        for (text, together) in texts.iter().zip(together.chunks_exact(together.len() / 4)) {
-            let mut alone = Forest::default();
-            alone.push(Parent::Root, text);
-            assert_eq!(session.embed(&alone, Pooling::Mean).unwrap(), together, "{text:?}");
-        }
-    }
-}
-
 #[test]
 fn what_an_encoder_cannot_do_is_said() {
     let mut session = Golden::read("bert").open(&engines()[0]);
