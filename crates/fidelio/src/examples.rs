@@ -136,7 +136,7 @@ impl Examples {
         let columns = layout.fields_of_rows();
         if let Some(folder) = &how.corpus {
             let (passages, plan) = Passages::open(folder, how)?;
-            return Ok(Some(Self { from: From::Passages(passages), columns, plan }));
+            return Ok(Some(Self { from: From::Passages(passages), columns, vectors: None, plan }));
         }
         let source = match &how.examples {
             Some(given) => given_rows(run, given, layout)?,

@@ -41,7 +41,8 @@ impl Passages {
             searcher: Box::new(corpus),
         };
         let candidates = card.passages;
-        let plan = ExamplePlan { chosen_by: how.kind, k: most, candidates, corpus: Some(card) };
+        let corpus = Some(card);
+        let plan = ExamplePlan { chosen_by: how.kind, k: most, candidates, corpus, vectors: None };
         Ok((passages, plan))
     }
 

@@ -105,6 +105,17 @@ impl BurnBackend {
         }
     }
 
+    /// On GPUs gradients are not yet those of the CPU (seen on software Vulkan: the order of rows
+    /// changes them), so nothing learns there.
+    fn verbs(&self) -> Vec<Verb> {
+        use Verb::{Adapt, Embed, Extend, Fork, Learn, Score, Truncate};
+        let mut verbs = vec![Extend, Fork, Truncate, Score, Embed, Adapt];
+        if self.runs_on_cpu() {
+            verbs.push(Learn);
+        }
+        verbs
+    }
+
     fn runs_on_cpu(&self) -> bool {
         matches!(self.name(), "flex" | "ndarray")
     }
@@ -127,15 +138,7 @@ impl Backend for BurnBackend {
             about: self.about().into(),
             devices,
             precisions: self.precisions().to_vec(),
-            verbs: vec![
-                Verb::Extend,
-                Verb::Fork,
-                Verb::Truncate,
-                Verb::Score,
-                Verb::Embed,
-                Verb::Adapt,
-                Verb::Learn,
-            ],
+            verbs: self.verbs(),
         }
     }
 
@@ -162,7 +165,8 @@ impl Backend for BurnBackend {
             return Ok(Box::new(EncoderSession::open(spec, weights, found)?));
         }
         let memory = if self.runs_on_cpu() { available_memory() } else { None };
-        Ok(Box::new(BurnSession::open(spec, weights, found, memory)?))
+        let learns = self.verbs().contains(&Verb::Learn);
+        Ok(Box::new(BurnSession::open(spec, weights, found, memory, learns)?))
     }
 }
 

@@ -40,6 +40,8 @@ pub(crate) struct BurnSession {
     /// Whether weights were rounded, so that they cannot learn.
     rounded: bool,
     precision: Precision,
+    /// Whether the device can learn.
+    learns: bool,
 }
 
 impl BurnSession {
@@ -48,6 +50,7 @@ impl BurnSession {
         weights: &dyn Weights,
         device: &Device,
         memory: Option<u64>,
+        learns: bool,
     ) -> Result<Self, BackendError> {
         let mut loader = Loader::new(weights, device, spec);
         let model = arch::build(spec, &mut loader)?;
@@ -67,6 +70,7 @@ impl BurnSession {
             learning: None,
             rounded: spec.quantization.is_some(),
             precision: spec.precision,
+            learns,
         })
     }
 

@@ -52,15 +52,14 @@ impl EncoderSession {
 /// The vectors of texts, from the states of all their tokens `[t, hidden]`.
 pub(super) fn pooled(states: Tensor<2>, forest: &Forest, pooling: Pooling) -> Vec<f32> {
     let width = states.dims()[1];
-    let states = match pooling {
-        Pooling::Mean => states,
-        _ => {
-            let rows = forest.pooled_tokens(pooling).into_iter().map(|row| row as i32);
-            let rows: Vec<i32> = rows.collect();
-            let rows = TensorData::new(rows, [forest.nodes.len()]);
-            let rows = Tensor::<1, Int>::from_data(rows, &states.device());
-            states.select(0, rows)
-        }
+    let states = if pooling == Pooling::Mean {
+        states
+    } else {
+        let rows: Vec<i32> =
+            forest.pooled_tokens(pooling).into_iter().map(|row| row as i32).collect();
+        let rows = TensorData::new(rows, [forest.nodes.len()]);
+        let rows = Tensor::<1, Int>::from_data(rows, &states.device());
+        states.select(0, rows)
     };
     let data = states.into_data();
     forest.pool(data.as_slice::<f32>().expect("states are f32"), width, pooling)

@@ -41,6 +41,12 @@ pub(super) struct Learning {
 impl BurnSession {
     /// Begins to learn.
     pub(super) fn begin(&mut self, spec: &LearnSpec) -> Result<(), BackendError> {
+        if !self.learns {
+            return Err(BackendError::Adapter {
+                what: "models do not learn on GPUs yet".into(),
+                help: "learn on the CPU: `device: flex`".into(),
+            });
+        }
         if self.precision != Precision::F32 {
             return Err(BackendError::Adapter {
                 what: format!("a session that computes in {} cannot learn", self.precision.name()),
