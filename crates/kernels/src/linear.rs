@@ -95,20 +95,12 @@ pub(crate) fn linear_on(
     }
 
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    let tile_rows = tile_rows(n, w.rows, spread);
-    let mut pieces = columns(out, w.rows, tile_rows);
-    let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
-        let first = i * tile_rows;
+    each_piece(out, w.rows, tile_rows(n, w.rows, spread), spread, |first, out| {
         start(out, bias, first);
         with_scratch(panel_rows(n) * w.cols.min(DEPTH), |panel| {
             path.run(Tile { x, w, first, out, panel });
         });
-    };
-    if spread {
-        pieces.par_chunks_mut(n).enumerate().for_each(multiply);
-    } else {
-        pieces.chunks_mut(n).enumerate().for_each(multiply);
-    }
+    });
 }
 
 /// Gathers and decodes rows of a table: `out[ids.len(), cols]`.
@@ -154,6 +146,25 @@ fn columns(out: &mut [f32], rows: usize, width: usize) -> Vec<&mut [f32]> {
         pieces.extend(cuts.iter_mut().filter_map(Iterator::next));
     }
     pieces
+}
+
+/// Does `work` for each `width` columns of `out`, whose rows are `cols` long: for the first of these
+/// columns, and what each row of `out` has of them.
+fn each_piece(
+    out: &mut [f32],
+    cols: usize,
+    width: usize,
+    spread: bool,
+    work: impl Fn(usize, &mut [&mut [f32]]) + Sync,
+) {
+    let n = out.len() / cols;
+    let mut pieces = columns(out, cols, width);
+    let work = |(i, out): (usize, &mut [&mut [f32]])| work(i * width, out);
+    if spread {
+        pieces.par_chunks_mut(n).enumerate().for_each(work);
+    } else {
+        pieces.chunks_mut(n).enumerate().for_each(work);
+    }
 }
 
 /// What products are added to: the bias from row `first` of the weights on, or 0.

@@ -9,10 +9,8 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::{
-    Rows, columns,
+    Rows, each_piece,
     eights::{BLOCK, Eight, Kind, codes, each_packed, parts, read, scales, write},
     multiply as multiply_rows, start,
 };
@@ -52,21 +50,13 @@ pub(super) fn multiply(
 ) {
     let n = out.len() / w.rows;
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    let width = tile_rows(n, w.rows, spread);
-    let mut pieces = columns(out, w.rows, width);
-    let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
-        let first = i * width;
+    each_piece(out, w.rows, tile_rows(n, w.rows, spread), spread, |first, out| {
         start(out, bias, first);
         if let [out] = out {
             return path.run(Lone { x, w, first, out });
         }
         with_scratch(DEPTH * TILE, |panel| path.run(Piece { x, w, first, out, panel }));
-    };
-    if spread {
-        pieces.par_chunks_mut(n).enumerate().for_each(multiply);
-    } else {
-        pieces.chunks_mut(n).enumerate().for_each(multiply);
-    }
+    });
 }
 
 /// Weight rows that one task multiplies.
@@ -76,8 +66,8 @@ fn tile_rows(n: usize, rows: usize, spread: bool) -> usize {
     if n == 1 { share } else { share.min(SHARE) }
 }
 
-/// Eight elements as `dequantize` decodes them, each of another row: byte `at` of `codes`, from
-/// which the center was taken.
+/// Eight elements as `dequantize` decodes them (those of `Int8` but for their last bit), each of
+/// another row: byte `at` of `codes`, from which the center was taken.
 #[inline(always)]
 fn element<S: Simd>(
     s: S,
@@ -346,17 +336,10 @@ pub(super) fn linear_backward_on(path: Path, g: &[f32], w: Matrix<'_>, out: &mut
     let n = out.len() / w.cols;
     assert_eq!(g.len(), n * w.rows, "g is not [{n}, {}]", w.rows);
     out.fill(0.0);
-    let mut pieces = columns(out, w.cols, BACK_COLS);
-    let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
-        with_scratch(BACK_COLS * BACK_ROWS, |panel| {
-            path.run(Back { g, w, first: i * BACK_COLS, out, panel });
-        });
-    };
-    if worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols)) {
-        pieces.par_chunks_mut(n).enumerate().for_each(multiply);
-    } else {
-        pieces.chunks_mut(n).enumerate().for_each(multiply);
-    }
+    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
+    each_piece(out, w.cols, BACK_COLS, spread, |first, out| {
+        with_scratch(BACK_COLS * BACK_ROWS, |panel| path.run(Back { g, w, first, out, panel }));
+    });
 }
 
 /// Some columns of the weight times all rows of `g`.

@@ -10,10 +10,8 @@
 
 mod round;
 
-use rayon::prelude::*;
-
 use super::{
-    columns,
+    each_piece,
     eights::{BLOCK, Eight, Kind, codes, each_packed, parts, read, scales, write},
     start,
 };
@@ -52,10 +50,7 @@ pub(super) fn multiply(
     let n = out.len() / w.rows;
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
     let x = Rounded::of(path, x, n, w.cols, Kind::of(w.format));
-    let width = tile_rows(n, w.rows, spread);
-    let mut pieces = columns(out, w.rows, width);
-    let multiply = |(i, out): (usize, &mut [&mut [f32]])| {
-        let first = i * width;
+    each_piece(out, w.rows, tile_rows(n, w.rows, spread), spread, |first, out| {
         start(out, bias, first);
         if let [out] = out {
             return path.run(Lone { x: &x, w, first, out });
@@ -63,12 +58,7 @@ pub(super) fn multiply(
         with_scratch(Tile::len(Kind::of(w.format)), |scratch| {
             path.run(Piece { x: &x, w, first, out, scratch });
         });
-    };
-    if spread {
-        pieces.par_chunks_mut(n).enumerate().for_each(multiply);
-    } else {
-        pieces.chunks_mut(n).enumerate().for_each(multiply);
-    }
+    });
     x.recycle();
 }
 
