@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn blocks_keep_their_source_and_lines() {
         let text = "Intro *text*\nover two lines.\n\n# A `b` [c](d)\n\n- x\n- y\n\n```sh\n# no heading\n```\n\
-                    Title\n=====\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[c]: http://d\n";
+                    Title\n=====\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n[c]: d.html\n";
         let kinds = found(text);
         let texts: Vec<_> =
             kinds.iter().map(|(at, kind, text)| (*at, *kind, text.as_str())).collect();
@@ -143,7 +143,7 @@ mod tests {
                 (9, Kind::Lines, "```sh\n# no heading\n```"),
                 (12, Kind::Heading(1), "Title"),
                 (15, Kind::Lines, "| a | b |\n|---|---|\n| 1 | 2 |"),
-                (19, Kind::Lines, "[c]: http://d"),
+                (19, Kind::Lines, "[c]: d.html"),
             ]
         );
     }

@@ -31,8 +31,6 @@ pub(crate) struct Examples {
     from: From,
     /// The columns whose text is compared: those that the prompt shows.
     columns: Vec<String>,
-    /// Where examples are chosen by meaning.
-    vectors: Option<Arc<RowVectors>>,
     plan: ExamplePlan,
 }
 
@@ -49,6 +47,8 @@ struct RowChooser {
     source: Arc<dyn Source>,
     /// Where each candidate stands. Empty where the run file gives them.
     places: HashMap<Place, usize>,
+    /// Where rows are chosen by meaning.
+    vectors: Option<Arc<RowVectors>>,
 }
 
 /// How the examples or passages of a run are chosen.
@@ -136,7 +136,7 @@ impl Examples {
         let columns = layout.fields_of_rows();
         if let Some(folder) = &how.corpus {
             let (passages, plan) = Passages::open(folder, how)?;
-            return Ok(Some(Self { from: From::Passages(passages), columns, vectors: None, plan }));
+            return Ok(Some(Self { from: From::Passages(passages), columns, plan }));
         }
         let source = match &how.examples {
             Some(given) => given_rows(run, given, layout)?,
@@ -163,8 +163,8 @@ impl Examples {
         let by = vectors.as_ref().map(|vectors| vectors.plan());
         let plan =
             ExamplePlan { chosen_by: how.kind, k, candidates: count, corpus: None, vectors: by };
-        let from = From::Rows(RowChooser { chooser, source, places });
-        Ok(Some(Self { from, columns, vectors, plan }))
+        let from = From::Rows(RowChooser { chooser, source, places, vectors });
+        Ok(Some(Self { from, columns, plan }))
     }
 
     /// What somebody who reads answers should know of where they come from.
@@ -199,7 +199,9 @@ impl Examples {
         source: &dyn Source,
         observer: &mut dyn Observer,
     ) -> Result<(), Error> {
-        let Some(vectors) = &self.vectors else { return Ok(()) };
+        let From::Rows(RowChooser { vectors: Some(vectors), .. }) = &self.from else {
+            return Ok(());
+        };
         let all = rows(source).map(|row| row.map(|row| at_place(row, &self.columns)));
         vectors.prepare(&all.collect::<Result<Vec<_>, _>>()?, observer)
     }

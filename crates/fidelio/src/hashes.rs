@@ -105,7 +105,8 @@ pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-fn hash(path: &Path) -> io::Result<String> {
+/// The same of a file, of which a piece at a time is in memory.
+pub(crate) fn hash(path: &Path) -> io::Result<String> {
     let (mut file, mut hash) = (File::open(path)?, Sha256::new());
     let mut piece = vec![0; PIECE];
     loop {

@@ -162,16 +162,18 @@ impl Results {
 
 /// Writes a file to a temporary name, synced, renamed.
 pub(crate) fn write_whole(path: &Path, text: &[u8]) -> Result<(), Error> {
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().unwrap_or(Path::new(""));
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(text)?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| Error::Write { path: path.to_owned(), source })
+    persist(path, text).map_err(|source| Error::Write { path: path.to_owned(), source })
+}
+
+/// The same, for whoever says himself what could not be written.
+pub(crate) fn persist(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn extension(format: Format) -> &'static str {

@@ -6,13 +6,12 @@
 use std::{
     collections::{HashMap, HashSet},
     fs, io,
-    io::Write as _,
     path::{Path, PathBuf},
 };
 
 use sha2::{Digest as _, Sha256};
 
-use crate::hashes::sha256;
+use crate::{hashes::sha256, results::persist};
 
 /// What a text and its vector are known by.
 pub(crate) type Key = [u8; 32];
@@ -64,12 +63,8 @@ impl VectorCache {
         let digest = Sha256::digest(&bytes);
         bytes.extend(digest);
         fs::create_dir_all(&self.folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(&bytes)?;
-        file.as_file().sync_all()?;
         // Named by its contents: the same vectors twice are one file.
-        file.persist(self.folder.join(format!("{}.{ENDING}", &sha256(&bytes)[..32])))?;
-        Ok(())
+        persist(&self.folder.join(format!("{}.{ENDING}", &sha256(&bytes)[..32])), &bytes)
     }
 }
 

@@ -94,9 +94,7 @@ pub(crate) fn linear_on(
         };
     }
 
-    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    each_piece(out, w.rows, tile_rows(n, w.rows, spread), spread, |first, out| {
-        start(out, bias, first);
+    each_tile(w, bias, out, STEP, PANEL, |first, out| {
         with_scratch(panel_rows(n) * w.cols.min(DEPTH), |panel| {
             path.run(Tile { x, w, first, out, panel });
         });
@@ -120,11 +118,26 @@ pub fn embed(ids: &[u32], table: Matrix<'_>, out: &mut [f32]) {
     }
 }
 
-/// Weight rows that one task multiplies.
-fn tile_rows(n: usize, rows: usize, spread: bool) -> usize {
+/// Does `work` for the products with some rows of the weight, in whole `step`s and no more than
+/// `most` when many rows of activations share them: for the first of these rows, and where their
+/// products are to be added.
+fn each_tile(
+    w: Matrix<'_>,
+    bias: Option<&[f32]>,
+    out: &mut [f32],
+    step: usize,
+    most: usize,
+    work: impl Fn(usize, &mut [&mut [f32]]) + Sync,
+) {
+    let n = out.len() / w.rows;
+    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
     let tasks = if spread { rayon::current_num_threads() * 4 } else { 1 };
-    let share = rows.div_ceil(tasks).next_multiple_of(STEP);
-    if n == 1 { share } else { share.min(PANEL) }
+    let share = w.rows.div_ceil(tasks).next_multiple_of(step);
+    let width = if n == 1 { share } else { share.min(most) };
+    each_piece(out, w.rows, width, spread, |first, out| {
+        start(out, bias, first);
+        work(first, out);
+    });
 }
 
 /// Weight rows that are decoded before they are multiplied.

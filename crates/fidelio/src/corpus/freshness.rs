@@ -12,7 +12,7 @@ use super::walk::{SourceFile, Walked};
 use super::{FileRecord, given, how};
 use crate::{
     Error,
-    hashes::{sha256, stamp},
+    hashes::{hash, stamp},
 };
 
 /// How many files a sentence names.
@@ -103,5 +103,5 @@ pub(super) fn is_same(file: &SourceFile, record: &SourceRecord) -> bool {
 }
 
 fn has_hash(file: &SourceFile, record: &SourceRecord) -> bool {
-    fs::read(&file.path).is_ok_and(|bytes| sha256(&bytes) == record.sha256)
+    hash(&file.path).is_ok_and(|sha256| sha256 == record.sha256)
 }

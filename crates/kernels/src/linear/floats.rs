@@ -10,9 +10,9 @@
 use std::ops::Range;
 
 use super::{
-    Rows, each_piece,
+    Rows, each_piece, each_tile,
     eights::{BLOCK, Eight, Kind, codes, each_packed, parts, read, scales, write},
-    multiply as multiply_rows, start,
+    multiply as multiply_rows,
 };
 use crate::{
     Format, Layout, Matrix,
@@ -48,22 +48,12 @@ pub(super) fn multiply(
     bias: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    let n = out.len() / w.rows;
-    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    each_piece(out, w.rows, tile_rows(n, w.rows, spread), spread, |first, out| {
-        start(out, bias, first);
+    each_tile(w, bias, out, LONE * EIGHT, SHARE, |first, out| {
         if let [out] = out {
             return path.run(Lone { x, w, first, out });
         }
         with_scratch(DEPTH * TILE, |panel| path.run(Piece { x, w, first, out, panel }));
     });
-}
-
-/// Weight rows that one task multiplies.
-fn tile_rows(n: usize, rows: usize, spread: bool) -> usize {
-    let tasks = if spread { rayon::current_num_threads() * 4 } else { 1 };
-    let share = rows.div_ceil(tasks).next_multiple_of(LONE * EIGHT);
-    if n == 1 { share } else { share.min(SHARE) }
 }
 
 /// Eight elements as `dequantize` decodes them (those of `Int8` but for their last bit), each of

@@ -11,16 +11,15 @@
 mod round;
 
 use super::{
-    each_piece,
+    each_tile,
     eights::{BLOCK, Eight, Kind, codes, each_packed, parts, read, scales, write},
-    start,
 };
 use crate::{
     Format, Matrix,
     linear::int8::round::Rounded,
     packed::EIGHT,
     simd::{Kernel, Path, Simd},
-    threads::{with_scratch, worth_spreading},
+    threads::with_scratch,
 };
 
 /// Vectors of weight rows, eight rows each, that a tile holds.
@@ -47,11 +46,8 @@ pub(super) fn multiply(
     bias: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    let n = out.len() / w.rows;
-    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    let x = Rounded::of(path, x, n, w.cols, Kind::of(w.format));
-    each_piece(out, w.rows, tile_rows(n, w.rows, spread), spread, |first, out| {
-        start(out, bias, first);
+    let x = Rounded::of(path, x, out.len() / w.rows, w.cols, Kind::of(w.format));
+    each_tile(w, bias, out, TILE, PANEL, |first, out| {
         if let [out] = out {
             return path.run(Lone { x: &x, w, first, out });
         }
@@ -60,13 +56,6 @@ pub(super) fn multiply(
         });
     });
     x.recycle();
-}
-
-/// Weight rows that one task multiplies.
-fn tile_rows(n: usize, rows: usize, spread: bool) -> usize {
-    let tasks = if spread { rayon::current_num_threads() * 4 } else { 1 };
-    let share = rows.div_ceil(tasks).next_multiple_of(TILE);
-    if n == 1 { share } else { share.min(PANEL) }
 }
 
 /// Some rows of the weight times all rows of `x`.
