@@ -1,7 +1,8 @@
 //! `cargo xtask quickstart`: from a clean clone to measured answers of a real model.
 //!
-//! Builds the release binary, fetches the default model, and evaluates it on 200 rows of each
-//! demonstration table. The table it prints is data (stdout); all else is progress (stderr).
+//! Builds the release binary, fetches the default model, evaluates it on 200 rows of each
+//! demonstration table, and asks for advice on each: prompt, show examples, or fine-tune? The tables
+//! it prints are data (stdout); all else is progress (stderr).
 
 use crate::pins::What;
 use crate::{fetch, places, programs, tables, watch};
@@ -18,6 +19,9 @@ pub(crate) struct Args {
     /// Only this task, `spam` or `sentiment`.
     #[arg(long)]
     task: Option<String>,
+    /// How long the advice on each task may take; `0` asks for none.
+    #[arg(long, value_name = "TIME", default_value = "5m")]
+    budget: String,
 }
 
 /// A run file under `docs/examples/` and the table it is run on.
@@ -33,7 +37,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     eprintln!("quickstart: building the release binary (the first time takes some minutes)");
     let build = ["build", "--release", "--package", "fidelio-cli", "--bin", "fidelio"];
     programs::run(&mut programs::cargo(&build))?;
-    fetch::fetch(&[What::Models])?;
+    fetch::fetch(&[What::Models, What::Embedders])?;
 
     let binary = places::target()?.join("release").join("fidelio");
     let chosen = |name: &str| args.task.as_deref().is_none_or(|task| task == name);
@@ -44,7 +48,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     print!("{}", rendered(&rows));
     eprintln!("This small model was not tuned for either task; the baseline says what that means.");
+    if args.budget == "0" {
+        return Ok(());
+    }
+    for (name, table) in TASKS.iter().filter(|(name, _)| chosen(name)) {
+        eprintln!("quickstart: which way is best for `{name}`? ({})", args.budget);
+        let text = advice(&binary, name, &tables::committed(table), &args.budget)?;
+        print!("\n{name}\n{text}");
+    }
     Ok(())
+}
+
+/// What `fidelio advise` says about all rows of a table.
+fn advice(binary: &Path, name: &str, table: &Path, budget: &str) -> Result<String> {
+    let results = places::target()?.join("quickstart").join(format!("{name}-advice"));
+    let mut command = Command::new(binary);
+    command.current_dir(places::root()).args(["advise", "--overwrite", "--budget", budget]);
+    command.args(["--config", &format!("docs/examples/{name}.yaml")]);
+    command.args(["--set", "preprocessing.sample_size=null", "--dataset"]).arg(table);
+    command.arg("--output-directory").arg(&results);
+    let seen = watch::watch(&mut command, watch::Stderr::Shown)
+        .with_context(|| format!("advice on `{name}` failed"))?;
+    Ok(seen.stdout)
 }
 
 /// What one evaluation took and gave.

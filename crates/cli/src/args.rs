@@ -11,9 +11,9 @@ pub(crate) use run::{
 };
 
 use crate::commands::{
-    adapters, backends, chat, check, compare, completions, datasets, doctor, embed, evaluate,
-    experiment, export, generate, index, init, merge, models, plan, predict, render_config, schema,
-    train, visualize,
+    adapters, advise, backends, chat, check, compare, completions, datasets, doctor, embed,
+    evaluate, experiment, export, generate, index, init, merge, models, plan, predict,
+    render_config, schema, train, visualize,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -56,6 +56,8 @@ pub(crate) enum Command {
     Evaluate(evaluate::Args),
     /// Learn from the training rows, then measure on the test rows.
     Experiment(experiment::Args),
+    /// Measure prompting, examples, retrieval and fine-tuning on your rows, and recommend one.
+    Advise(advise::Args),
     /// Continue one prompt.
     Generate(generate::Args),
     /// Make vectors of a table's texts.

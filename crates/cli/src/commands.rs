@@ -1,6 +1,7 @@
 //! One file for each command; each has its `Args` and a `run`.
 
 pub(crate) mod adapters;
+pub(crate) mod advise;
 pub(crate) mod backends;
 pub(crate) mod chat;
 pub(crate) mod check;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Predict(args) => predict::run(&args, &global, ui),
         Command::Evaluate(args) => evaluate::run(&args, &global, ui),
         Command::Experiment(args) => experiment::run(&args, &global, ui),
+        Command::Advise(args) => advise::run(&args, &global, ui),
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Embed(args) => embed::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),

@@ -20,12 +20,11 @@ const FLAGS: [(&str, &str); 9] = [
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 6] = [
+const LATER: [(&str, &str); 5] = [
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
     ("serve", "it comes with serving"),
     ("verify", "until then `fidelio merge` and `export` measure what they write"),
-    ("advise", "until then `fidelio compare` says which of two runs is better"),
     ("plugin", "it comes with backend plugins"),
 ];
 

@@ -35,7 +35,7 @@ pub use plant::{Planted, plant};
 pub use profile::{ColumnProfile, Looks, Profile, profile};
 pub use read::{Format, ReadOptions};
 pub use row::{Place, Row, Unit, text};
-pub use sampling::Sampling;
+pub use sampling::{Sampling, shuffled};
 pub use sets::Sets;
 pub use source::{Memory, Source, Subset, require_columns, rows};
 pub use split::{Division, MIN_ROWS, Split, divide};

@@ -22,6 +22,13 @@ impl Default for Sampling {
 }
 
 const PURPOSE: u64 = 0x7361_6d70_6c65; // "sample"
+const SHUFFLE: u64 = 0x7368_7566_666c_65; // "shuffle"
+
+/// These rows in a random order, the same for a seed on every machine.
+pub fn shuffled(mut rows: Vec<usize>, seed: u64) -> Vec<usize> {
+    Rng::new(seed, SHUFFLE).shuffle(&mut rows);
+    rows
+}
 
 impl Sampling {
     /// Takes some of these rows, in the order they have. A size beyond their number takes all,

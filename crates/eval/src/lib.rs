@@ -22,6 +22,7 @@
 #![cfg_attr(test, expect(clippy::float_cmp, reason = "the expected fractions are exact"))]
 
 mod category;
+mod choice;
 mod compare;
 mod confusion;
 mod document;
@@ -37,6 +38,7 @@ mod table;
 mod text;
 
 pub use category::{Baseline, CategoryRows, CategoryStatistics, ClassStatistics, Confused};
+pub use choice::{Choice, Contender, SIGNIFICANCE, Standing, holm};
 pub use compare::{
     CategoryComparison, Comparison, TextComparison, compare_categories, compare_scores,
     compare_sums, compare_texts, sign_test,

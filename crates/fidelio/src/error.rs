@@ -116,6 +116,14 @@ pub enum Error {
     /// The run file does not say that anything is learnt.
     #[error("`trainer.type` is `none`: nothing would be learnt")]
     NothingLearns,
+    /// Learning needs more memory than there is.
+    #[error("learning needs {} MB of memory, and {} MB are free", .needed / 1_000_000, .have / 1_000_000)]
+    NoMemory {
+        /// Bytes.
+        needed: u64,
+        /// Bytes.
+        have: u64,
+    },
     /// The results cannot be measured.
     #[error(transparent)]
     Eval(#[from] EvalError),
@@ -389,6 +397,9 @@ impl Error {
             Self::OtherThanBegun { .. } => Some(
                 "put back what it began with, or train anew into another folder".into(),
             ),
+            Self::NoMemory { .. } => {
+                Some("`fidelio plan` says what takes it, and what would make it fit".into())
+            }
             Self::NothingLearns => Some("write `trainer: {type: finetune}`".into()),
             Self::Eval(error) => error.hint(),
             Self::Rows { problems, .. } => problems.first().and_then(|row| row.error.hint()),

@@ -141,7 +141,11 @@ impl Job {
     }
 
     /// The expected answer as text: its cell, or what its tokens spell where it is a message.
-    fn expected_text(&self, row: &fidelio_data::Row, answer: &[u32]) -> Result<String, Error> {
+    pub(crate) fn expected_text(
+        &self,
+        row: &fidelio_data::Row,
+        answer: &[u32],
+    ) -> Result<String, Error> {
         if let Some(text) = row.fields.get(&self.output.1).and_then(fidelio_data::text) {
             return Ok(text.into_owned());
         }

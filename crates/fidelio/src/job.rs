@@ -460,7 +460,7 @@ fn has(source: &dyn Source, column: &str) -> bool {
 }
 
 /// The labels of a category output: those the run file names, or those of the data.
-fn labels(
+pub(crate) fn labels(
     config: &fidelio_config::RunConfig,
     source: &dyn Source,
 ) -> Result<Option<Vocabulary>, Error> {

@@ -21,6 +21,7 @@
 //! it deliberately prints nothing and knows no command line.
 
 mod adapters;
+mod advise;
 mod audit;
 mod by_meaning;
 mod choose;
@@ -45,6 +46,7 @@ mod machine;
 mod memory;
 mod model;
 mod observe;
+mod page;
 mod passages;
 mod pictures;
 mod plan;
@@ -75,6 +77,10 @@ pub use fidelio_trainer as trainer;
 pub use fidelio_weights as weights;
 
 pub use adapters::{AdapterMerge, MergeSource, adapter_folder};
+pub use advise::{
+    Advice, AdviseOptions, Arm, ArmCost, ArmReport, Confirmed, Fork, LabelsInside, Leaks, LeftOut,
+    MoreLabels, RowScore, Stopped, advise,
+};
 pub use audit::{Audit, Finding};
 pub use compare::{AnswersCompared, Difference, FigureCompared, RunComparison, Which};
 pub use corpus::{

@@ -1,6 +1,5 @@
 //! One page about a run: what was run, on which rows, how it learnt, what it reached, where it errs.
 
-mod page;
 mod worst;
 
 use std::path::PathBuf;
@@ -12,10 +11,10 @@ use serde_json::Value;
 use crate::{
     Error, Measured, RunRecord, TrainingRecord,
     folds::kind,
+    page::{Page, number, thousands},
     pictures::{confusion_matrices, figures, learning_curves},
     results::write_whole,
 };
-use page::{Page, number, thousands};
 
 /// The page's file.
 const REPORT: &str = "report.html";

@@ -142,6 +142,21 @@ impl Results {
         self.write(RUN_FILE, run.document().render().as_bytes())
     }
 
+    /// Writes the run file of one of several ways of answering, below the folder. Returns the file.
+    pub(crate) fn write_arm(&self, arm: &str, run: &RunFile) -> Result<PathBuf, Error> {
+        let folder = self.arms();
+        fs::create_dir_all(&folder)
+            .map_err(|source| Error::Write { path: folder.clone(), source })?;
+        let path = folder.join(format!("{arm}.yaml"));
+        write_whole(&path, run.document().render().as_bytes())?;
+        Ok(path)
+    }
+
+    /// Where several ways of answering have their run files, and what they learnt.
+    pub(crate) fn arms(&self) -> PathBuf {
+        self.folder.join("arms")
+    }
+
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, Error> {
         let mut text = serde_json::to_vec_pretty(value)
             .map_err(|error| self.failed(name, std::io::Error::other(error)))?;

@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RunFile {
     document: Document,
+    /// What was changed in its text.
+    overrides: Vec<Override>,
     /// The folder of the training run that it belongs to.
     trained: Option<PathBuf>,
     /// Whether what that run learnt may be used on other base weights.
@@ -26,7 +28,7 @@ impl RunFile {
     /// [`Error::RunFile`] with every problem at once.
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, Error> {
         let document = fidelio_config::load(path, overrides).map_err(Error::RunFile)?;
-        Ok(Self { document, trained: None, other_weights: false })
+        Ok(Self::of(document, overrides.to_vec()))
     }
 
     /// Checks a run file's text; `name` stands in messages.
@@ -35,7 +37,22 @@ impl RunFile {
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Self, Error> {
         let document = fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?;
-        Ok(Self { document, trained: None, other_weights: false })
+        Ok(Self::of(document, overrides.to_vec()))
+    }
+
+    fn of(document: Document, overrides: Vec<Override>) -> Self {
+        Self { document, overrides, trained: None, other_weights: false }
+    }
+
+    /// The same run file with more changes, checked anew.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn changed(&self, more: impl IntoIterator<Item = Override>) -> Result<Self, Error> {
+        let written = &self.document.sources()[0];
+        let overrides: Vec<Override> = self.overrides.iter().cloned().chain(more).collect();
+        let changed = Self::parse(written.name(), written.text(), &overrides)?;
+        Ok(Self { trained: self.trained.clone(), other_weights: self.other_weights, ..changed })
     }
 
     /// The run file of a training run's folder; the model is used as that run left it.

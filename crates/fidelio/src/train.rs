@@ -242,6 +242,17 @@ impl Training {
         Ok(summary)
     }
 
+    /// Learns from so many rows only, drawn by the seed, and measures none while it learns.
+    pub(crate) fn in_short(mut self, rows: usize) -> Self {
+        let seed = self.run.config().random_seed;
+        let order = fidelio_data::shuffled((0..self.rows.len()).collect(), seed);
+        let kept: BTreeSet<usize> = order.into_iter().take(rows).collect();
+        let all = std::mem::take(&mut self.rows).into_iter().enumerate();
+        self.rows = all.filter(|(row, _)| kept.contains(row)).map(|(_, row)| row).collect();
+        self.validation = ValidationRows::default();
+        self
+    }
+
     fn provenance(&self) -> Result<Provenance, Error> {
         let Job { model, plan, .. } = &self.job;
         let adapter = self.job.trained.as_ref();

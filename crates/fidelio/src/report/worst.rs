@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use fidelio_eval::ChrfStats;
 
-use super::page::{Page, number, thousands};
+use crate::page::{Page, number, thousands};
 use crate::{Answer, Answers};
 
 /// How many rows are shown.

@@ -8,6 +8,7 @@
 )]
 
 mod adapters;
+mod advise;
 mod corpus;
 mod documents;
 mod embedding;

@@ -35,13 +35,13 @@ const DARK: &str = ":root { --paper: #14171c; --ink: #e6e8eb; --muted: #a3abb5; 
 
 /// A page under construction.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(crate) struct Page {
     html: String,
 }
 
 impl Page {
     /// A page with a heading. Nothing in it may load anything or run.
-    pub(super) fn new(title: &str) -> Self {
+    pub(crate) fn new(title: &str) -> Self {
         let title = escape(title);
         let html = format!(
             "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -58,20 +58,20 @@ impl Page {
         self.html.write_fmt(text).expect("a string takes everything");
     }
 
-    pub(super) fn heading(&mut self, text: &str) {
+    pub(crate) fn heading(&mut self, text: &str) {
         self.put(format_args!("<h2>{}</h2>\n", escape(text)));
     }
 
-    pub(super) fn paragraph(&mut self, text: &str) {
+    pub(crate) fn paragraph(&mut self, text: &str) {
         self.put(format_args!("<p class=\"muted\">{}</p>\n", escape(text)));
     }
 
-    pub(super) fn warning(&mut self, text: &str) {
+    pub(crate) fn warning(&mut self, text: &str) {
         self.put(format_args!("<p class=\"warning\">{}</p>\n", escape(text)));
     }
 
     /// A figure that is to be seen first.
-    pub(super) fn card(&mut self, name: &str, value: &str, of: &str, note: &str) {
+    pub(crate) fn card(&mut self, name: &str, value: &str, of: &str, note: &str) {
         let (name, value, of, note) = (escape(name), escape(value), escape(of), escape(note));
         self.put(format_args!(
             "<div class=\"card\"><span class=\"muted\">{name}, {of}</span><b>{value}</b>\
@@ -79,11 +79,11 @@ impl Page {
         ));
     }
 
-    pub(super) fn picture(&mut self, svg: &Svg) {
+    pub(crate) fn picture(&mut self, svg: &Svg) {
         self.put(format_args!("<figure>\n{svg}</figure>\n"));
     }
 
-    pub(super) fn table(&mut self, heads: &[&str], rows: &[Vec<String>]) {
+    pub(crate) fn table(&mut self, heads: &[&str], rows: &[Vec<String>]) {
         self.put(format_args!("<table>\n"));
         if heads.iter().any(|head| !head.is_empty()) {
             let heads = heads.iter().map(|head| format!("<th>{}</th>", escape(head)));
@@ -97,7 +97,7 @@ impl Page {
     }
 
     /// A row of the data with what belongs to it.
-    pub(super) fn row(&mut self, title: &str, parts: &[(String, String)]) {
+    pub(crate) fn row(&mut self, title: &str, parts: &[(String, String)]) {
         self.put(format_args!("<div class=\"row\"><b>{}</b><dl>\n", escape(title)));
         for (name, text) in parts {
             self.put(format_args!("<dt>{}</dt><dd>{}</dd>\n", escape(name), escape(text)));
@@ -106,21 +106,21 @@ impl Page {
     }
 
     /// A long text that is shown when it is wanted.
-    pub(super) fn folded(&mut self, title: &str, text: &str) {
+    pub(crate) fn folded(&mut self, title: &str, text: &str) {
         let (title, text) = (escape(title), escape(text));
         self.put(format_args!(
             "<details><summary>{title}</summary>\n<pre>{text}</pre></details>\n"
         ));
     }
 
-    pub(super) fn finish(mut self) -> String {
+    pub(crate) fn finish(mut self) -> String {
         self.html.push_str("</body>\n</html>\n");
         self.html
     }
 }
 
 /// A figure with three digits after the point, or more where they would all be 0.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value.abs() {
         _ if !value.is_finite() => "not defined".to_owned(),
         size if size > 0.0 && size < 5e-4 => format!("{value:.1e}"),
@@ -130,7 +130,7 @@ pub(super) fn number(value: f64) -> String {
 }
 
 /// A count with its digits in groups of three.
-pub(super) fn thousands(count: u64) -> String {
+pub(crate) fn thousands(count: u64) -> String {
     let digits = count.to_string();
     let mut grouped = String::new();
     for (i, digit) in digits.chars().enumerate() {
