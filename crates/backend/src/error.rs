@@ -1,5 +1,7 @@
 //! What can go wrong below the seam.
 
+use std::borrow::Cow;
+
 use crate::{AdapterId, Pooling, Precision, RowId, Verb};
 
 /// A call that failed and changed nothing.
@@ -119,7 +121,7 @@ pub enum BackendError {
         /// What was asked for.
         verb: Verb,
         /// Why not.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A pooling that makes no sense for the model.
     #[error("the pooling `{}` makes no sense here: {reason}", pooling.name())]
@@ -127,7 +129,7 @@ pub enum BackendError {
         /// What was asked for.
         pooling: Pooling,
         /// Why not.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// Anything an engine reports in its own words.
     #[error("{0}")]

@@ -460,7 +460,7 @@ impl Session for FakeSession {
         forest.tokens.iter().try_for_each(|&token| self.check_token(token))?;
         forest.nodes.iter().try_for_each(|node| self.check_length(node.len as usize))?;
         if pooling == Pooling::Cls {
-            let reason = "a token sees only what stands before it";
+            let reason = "a token sees only what stands before it".into();
             return Err(BackendError::Pooling { pooling, reason });
         }
         self.check_failure()?;

@@ -298,7 +298,7 @@ impl BurnSession {
         let layout = Layout::of(forest, |row| self.rows.spans(row))?;
         self.check_context(layout.longest())?;
         if pooling == Pooling::Cls {
-            let reason = "a token of this model sees only what stands before it";
+            let reason = "a token of this model sees only what stands before it".into();
             return Err(BackendError::Pooling { pooling, reason });
         }
         if forest.nodes.is_empty() {

@@ -38,7 +38,7 @@ impl EncoderSession {
     }
 
     fn refused<T>(&self, verb: Verb) -> Result<T, BackendError> {
-        let reason = "it reads whole texts and makes vectors of them";
+        let reason = "it reads whole texts and makes vectors of them".into();
         Err(BackendError::NotOfModel { model_type: self.model_type.clone(), verb, reason })
     }
 
