@@ -171,6 +171,15 @@ impl<S: Session + ?Sized> Session for &mut S {
         (**self).learn(spec)
     }
 
+    fn footprint(
+        &mut self,
+        spec: &LearnSpec,
+        batch: &Batch,
+        micro_batches: usize,
+    ) -> Result<Option<Footprint>, BackendError> {
+        (**self).footprint(spec, batch, micro_batches)
+    }
+
     fn learning(&mut self) -> Option<&mut dyn Learn> {
         (**self).learning()
     }
