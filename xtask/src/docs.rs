@@ -1,4 +1,4 @@
-//! `cargo xtask docs`: writes the generated pages under `docs/reference/`.
+//! `cargo xtask docs`: writes the generated pages under `docs/reference/`, and the header of plugins.
 //!
 //! Its check also covers `docs/benchmarks.md`, which `cargo xtask bench page` writes.
 
@@ -22,21 +22,25 @@ enum Printer {
     Binary(&'static str),
 }
 
-/// The files under `docs/reference/` and what prints each.
-const PAGES: [(&str, Printer); 4] = [
-    ("run-file.md", Printer::Example { package: "fidelio-config", example: "reference" }),
-    ("run-file.schema.json", Printer::Example { package: "fidelio-config", example: "schema" }),
-    ("wrong-run-files.md", Printer::Example { package: "fidelio-config", example: "wrong_runs" }),
-    ("command-line.md", Printer::Binary("reference")),
+/// The generated files and what prints each.
+const PAGES: [(&str, Printer); 5] = [
+    ("docs/reference/run-file.md", example("fidelio-config", "reference")),
+    ("docs/reference/run-file.schema.json", example("fidelio-config", "schema")),
+    ("docs/reference/wrong-run-files.md", example("fidelio-config", "wrong_runs")),
+    ("docs/reference/command-line.md", Printer::Binary("reference")),
+    ("crates/plugin/include/fidelio_plugin.h", example("fidelio-plugin", "header")),
 ];
+
+const fn example(package: &'static str, example: &'static str) -> Printer {
+    Printer::Example { package, example }
+}
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let folder = places::root().join("docs/reference");
     let mut stale = Vec::new();
     for (page, printer) in PAGES {
         let made = printer.print()?;
-        let path = folder.join(page);
+        let path = places::root().join(page);
         let there = std::fs::read_to_string(&path).unwrap_or_default();
         if made == there {
             continue;
@@ -44,18 +48,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         if args.check {
             stale.push(page);
         } else {
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot make `{}`", folder.display()))?;
             std::fs::write(&path, made)
                 .with_context(|| format!("cannot write `{}`", path.display()))?;
-            println!("wrote docs/reference/{page}");
+            println!("wrote {page}");
         }
     }
     if args.check {
         bench::check_page()?;
     }
     if !stale.is_empty() {
-        bail!("`cargo xtask docs` would change docs/reference: {}", stale.join(", "));
+        bail!("`cargo xtask docs` would change {}", stale.join(", "));
     }
     Ok(())
 }

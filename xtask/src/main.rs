@@ -52,7 +52,7 @@ enum Command {
     Tables(tables::Args),
     /// Regenerate the reference values that tests compare with.
     Golden(golden::Args),
-    /// Write the generated pages under `docs/reference/`.
+    /// Write the generated pages under `docs/reference/`, and the C header of plugins.
     Docs(docs::Args),
     /// Measure: kernels, and whole runs beside the tools that users would pick instead.
     Bench(bench::Args),
