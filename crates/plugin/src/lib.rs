@@ -25,6 +25,8 @@
 #![allow(unsafe_code, reason = "a C border is made of pointers; every block says why it is sound")]
 
 pub mod abi;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod description;
 #[cfg(feature = "host")]
 mod error;

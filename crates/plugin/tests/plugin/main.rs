@@ -13,3 +13,4 @@ mod hostile;
 mod loopback;
 mod misuse;
 mod panics;
+mod suite;
