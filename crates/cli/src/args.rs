@@ -12,7 +12,7 @@ pub(crate) use run::{
 
 use crate::commands::{
     adapters, advise, backends, chat, check, compare, completions, datasets, doctor, embed,
-    evaluate, experiment, export, generate, index, init, merge, models, plan, predict,
+    evaluate, experiment, export, generate, index, init, merge, models, plan, plugin, predict,
     render_config, schema, train, visualize,
 };
 
@@ -83,6 +83,8 @@ pub(crate) enum Command {
     Datasets(datasets::Args),
     /// List what can run models on this machine.
     Backends(backends::Args),
+    /// Test a backend plugin.
+    Plugin(plugin::Args),
     /// Show settings with where they come from, caches, devices, memory and disk.
     Doctor(doctor::Args),
     /// Print completions for a shell.
@@ -109,6 +111,9 @@ pub(crate) struct Global {
     /// Keep downloaded models here.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) cache_dir: Option<PathBuf>,
+    /// Load this backend plugin, for `--device plugin:NAME`; its code runs.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) plugin: Vec<PathBuf>,
     /// Leave the network alone.
     #[arg(long, global = true)]
     pub(crate) offline: bool,

@@ -19,6 +19,7 @@ pub(crate) mod init;
 pub(crate) mod merge;
 pub(crate) mod models;
 pub(crate) mod plan;
+pub(crate) mod plugin;
 pub(crate) mod predict;
 pub(crate) mod reference;
 pub(crate) mod render_config;
@@ -63,15 +64,17 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Models(args) => models::run(&args, &global, ui),
         Command::Datasets(args) => datasets::run(&args, ui),
         Command::Backends(args) => backends::run(&args, &global, ui),
+        Command::Plugin(args) => plugin::run(&args, ui),
         Command::Doctor(args) => doctor::run(&args, &global, ui),
         Command::Completions(args) => completions::run(&args, ui),
         Command::Reference => reference::run(ui),
     }
 }
 
-/// The machine, with the settings among the flags.
+/// The machine, with the settings and plugins among the flags.
 fn machine(global: &Global) -> Result<Machine, Failure> {
-    Ok(Machine::of_process(&global.settings())?)
+    let machine = Machine::of_process(&global.settings())?;
+    Ok(global.plugin.iter().try_fold(machine, |machine, path| machine.with_plugin(path))?)
 }
 
 /// What was done to the rows that the run file does not say in so many words.

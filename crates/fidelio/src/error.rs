@@ -8,6 +8,7 @@ use fidelio_data::{DataError, Place};
 use fidelio_documents::DocumentError;
 use fidelio_eval::EvalError;
 use fidelio_generate::GenerateError;
+use fidelio_plugin::PluginError;
 use fidelio_prompting::PromptError;
 use fidelio_retrieval::RetrievalError;
 use fidelio_weights::WeightsError;
@@ -135,6 +136,9 @@ pub enum Error {
         /// What is there, and what to do.
         help: String,
     },
+    /// A plugin that cannot be used.
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     /// A split without rows.
     #[error("the {split} split has no rows")]
     EmptySplit {
@@ -402,6 +406,7 @@ impl Error {
             }
             Self::NothingLearns => Some("write `trainer: {type: finetune}`".into()),
             Self::Eval(error) => error.hint(),
+            Self::Plugin(error) => error.hint(),
             Self::Rows { problems, .. } => problems.first().and_then(|row| row.error.hint()),
             Self::Device { help, .. } | Self::Backend(BackendError::Adapter { help, .. }) => {
                 Some(help.as_str().into())

@@ -71,6 +71,7 @@ pub use fidelio_eval as eval;
 pub use fidelio_generate as generate;
 #[cfg(feature = "burn")]
 pub use fidelio_model as burn;
+pub use fidelio_plugin as plugin;
 pub use fidelio_prompting as prompting;
 pub use fidelio_retrieval as retrieval;
 pub use fidelio_trainer as trainer;

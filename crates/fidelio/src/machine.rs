@@ -1,9 +1,10 @@
 //! The machine: its settings, its caches, and what can run models on it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fidelio_backend::{Backend, BackendInfo, DeviceId};
 use fidelio_config::{Settings, Surroundings};
+use fidelio_plugin::{PluginBackend, PluginError, plugins_in};
 use fidelio_weights::SourceOptions;
 
 use crate::{Error, hashes::Hashes};
@@ -16,6 +17,9 @@ const ENGINES: [(&str, &str); 4] = [
     ("cuda", "NVIDIA GPUs"),
 ];
 
+/// What the devices of plugins begin with.
+const PLUGIN: &str = "plugin:";
+
 /// Settings and engines of this machine.
 #[derive(Debug)]
 pub struct Machine {
@@ -23,6 +27,8 @@ pub struct Machine {
     home: Option<PathBuf>,
     /// Engines of the host, besides those that are compiled in.
     engines: Vec<fn() -> Box<dyn Backend>>,
+    /// Plugins that were loaded by their path.
+    plugins: Vec<PluginBackend>,
 }
 
 /// An engine with the number of one of its devices.
@@ -40,9 +46,12 @@ impl std::fmt::Debug for Device {
 }
 
 impl Device {
-    /// As a user would write it: `flex`, `cuda:1`.
+    /// As a user would write it: `flex`, `cuda:1`, `plugin:mine#0`.
     pub fn name(&self) -> String {
         let name = self.backend.describe().name;
+        if name.starts_with(PLUGIN) {
+            return format!("{name}#{}", self.id.0);
+        }
         if self.id.0 == 0 { name } else { format!("{name}:{}", self.id.0) }
     }
 }
@@ -66,7 +75,7 @@ impl Machine {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(settings.threads.value);
         drop(pool.build_global());
         let home = around.variables.get("HOME").map(PathBuf::from);
-        Ok(Self { settings, home, engines: Vec::new() })
+        Ok(Self { settings, home, engines: Vec::new(), plugins: Vec::new() })
     }
 
     /// The same with an engine of the host's own, before those that are compiled in: `device: auto`
@@ -75,6 +84,16 @@ impl Machine {
     pub fn with_engine(mut self, engine: fn() -> Box<dyn Backend>) -> Self {
         self.engines.push(engine);
         self
+    }
+
+    /// The same with the plugin at a path, which is loaded: its code runs. It takes the place of one
+    /// of that name in the plugin folder.
+    ///
+    /// # Errors
+    /// [`Error::Plugin`].
+    pub fn with_plugin(mut self, path: &Path) -> Result<Self, Error> {
+        self.plugins.push(PluginBackend::load(path)?);
+        Ok(self)
     }
 
     /// The settings, each with where it came from.
@@ -109,13 +128,33 @@ impl Machine {
         self.engines().iter().map(|backend| backend.describe()).collect()
     }
 
-    /// The engine and device that a run file or flag names; `auto` takes the machine's setting,
-    /// and if that is `auto` too, the first engine that has a device.
+    /// The plugins that were given by their path and those of the plugin folder, each of which is
+    /// loaded: their code runs.
     ///
     /// # Errors
-    /// [`Error::Device`] with what is there and how to get the rest.
+    /// Where the folder cannot be read; a plugin that cannot be loaded is an error of its own.
+    pub fn plugins(&self) -> Result<Vec<Result<BackendInfo, PluginError>>, Error> {
+        let mut found: Vec<_> = self.plugins.iter().map(|plugin| Ok(plugin.describe())).collect();
+        for path in plugins_in(&self.settings.plugin_dir.value)? {
+            let name = fidelio_plugin::plugin_name(&path);
+            if !self.plugins.iter().any(|plugin| Some(plugin.name()) == name.as_deref()) {
+                found.push(PluginBackend::load(&path).map(|plugin| plugin.describe()));
+            }
+        }
+        Ok(found)
+    }
+
+    /// The engine and device that a run file or flag names; `auto` takes the machine's setting,
+    /// and if that is `auto` too, the first engine that has a device. A plugin is taken only by its
+    /// name.
+    ///
+    /// # Errors
+    /// [`Error::Device`] with what is there and how to get the rest; [`Error::Plugin`].
     pub fn device(&self, asked: &str) -> Result<Device, Error> {
         let name = if asked == "auto" { self.settings.device.value.as_str() } else { asked };
+        if let Some(named) = name.strip_prefix(PLUGIN) {
+            return self.plugin(name, named);
+        }
         let (engine, number) = name.split_once(':').unwrap_or((name, "0"));
         let engine = if engine == "vulkan" { "wgpu" } else { engine };
         let refuse = |help: String| Err(Error::Device { asked: name.into(), help });
@@ -144,6 +183,27 @@ impl Machine {
         refuse(not_compiled(engine, &names))
     }
 
+    /// A device of a plugin: `named` is `mine#0`, or `mine` for its first one.
+    fn plugin(&self, asked: &str, named: &str) -> Result<Device, Error> {
+        let refuse = |help: String| Err(Error::Device { asked: asked.into(), help });
+        let (name, number) = named.split_once('#').unwrap_or((named, "0"));
+        let Ok(number) = number.parse::<u32>() else {
+            return refuse(format!(
+                "`{number}` is not a device number; write for example `{PLUGIN}{name}#1`"
+            ));
+        };
+        let plugin = match self.plugins.iter().find(|plugin| plugin.name() == name) {
+            Some(plugin) => plugin.clone(),
+            None => PluginBackend::find(&self.settings.plugin_dir.value, name)?,
+        };
+        let devices = plugin.describe().devices;
+        if devices.iter().any(|device| device.id.0 == number) {
+            return Ok(Device { backend: Box::new(plugin), id: DeviceId(number) });
+        }
+        let have: Vec<String> = devices.iter().map(|device| device.id.0.to_string()).collect();
+        refuse(format!("the plugin has device {}", have.join(", ")))
+    }
+
     fn engines(&self) -> Vec<Box<dyn Backend>> {
         self.engines.iter().map(|engine| engine()).chain(backends()).collect()
     }
@@ -151,9 +211,6 @@ impl Machine {
 
 fn not_compiled(engine: &str, have: &[String]) -> String {
     let have = if have.is_empty() { "no engine".into() } else { have.join(", ") };
-    if engine == "plugin" {
-        return format!("backend plugins are not built yet; this build has {have}");
-    }
     match ENGINES.iter().find(|(name, _)| *name == engine) {
         Some((name, what)) => format!(
             "this build has {have}; for {what} build it with `cargo build --release --features {name}`"

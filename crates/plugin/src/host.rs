@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// An engine behind the C border, as a backend like any other.
 ///
 /// Its name is `plugin:` and the name of its file, as a user writes it in `device:`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PluginBackend {
     plugin: Arc<Plugin>,
     info: BackendInfo,
@@ -99,6 +99,11 @@ impl PluginBackend {
     ) -> Result<Self, PluginError> {
         // SAFETY: the caller's promise; a reference is to a whole table.
         unsafe { load::check(ptr::from_ref(table), Path::new(name), name.to_owned()) }
+    }
+
+    /// Its name, as in `device: plugin:NAME`.
+    pub fn name(&self) -> &str {
+        &self.plugin.name
     }
 
     /// The file that it was loaded from.

@@ -13,8 +13,19 @@ use crate::{
 pub(crate) struct Args {}
 
 pub(crate) fn run(_: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let backends = super::machine(global)?.backends();
+    let machine = super::machine(global)?;
+    let mut backends = machine.backends();
+    let mut broken = Vec::new();
+    for plugin in machine.plugins()? {
+        match plugin {
+            Ok(info) => backends.push(info),
+            Err(error) => broken.push(fidelio::Error::from(error)),
+        }
+    }
     ui.result(&backends, || table(&backends))?;
+    for error in broken {
+        ui.note(format!("note: {}", ui::errors::chain(&error)));
+    }
     if backends.is_empty() {
         ui.note("this build has no engine; build it with `--features flex` for the CPU");
     }
@@ -31,6 +42,9 @@ pub(super) fn table(backends: &[BackendInfo]) -> String {
         }
         for device in &backend.devices {
             let name = match device.id.0 {
+                number if backend.name.starts_with("plugin:") => {
+                    format!("{}#{number}", backend.name)
+                }
                 0 => backend.name.clone(),
                 number => format!("{}:{number}", backend.name),
             };

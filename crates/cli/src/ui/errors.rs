@@ -65,7 +65,7 @@ pub(crate) fn rows(problems: &[RowProblem]) -> String {
 }
 
 /// A message and what lies behind it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -13,6 +13,7 @@ mod kills;
 mod load;
 mod machine;
 mod memory;
+mod plugins;
 mod real_model;
 mod refusals;
 mod reports;

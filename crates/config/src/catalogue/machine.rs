@@ -7,13 +7,17 @@ use super::{
 
 /// Text that names a device.
 pub(super) static DEVICE: Form = Form {
-    words: "`auto`, `flex`, `ndarray`, `wgpu`, `vulkan`, `cuda`; the last three also with a number, `cuda:1`",
-    pattern: "^(auto|flex|ndarray|(wgpu|vulkan|cuda)(:[0-9]{1,3})?|plugin:.+)$",
+    words: "`auto`, `flex`, `ndarray`, `wgpu`, `vulkan`, `cuda`; the last three also with a number, `cuda:1`; or a plugin by the name of its file, `plugin:mine`, also with a number, `plugin:mine#1`",
+    pattern: "^(auto|flex|ndarray|(wgpu|vulkan|cuda)(:[0-9]{1,3})?|plugin:[A-Za-z0-9.-]+(#[0-9]{1,3})?)$",
     judge: |text| {
         const NAMES: [&str; 6] = ["auto", "flex", "ndarray", "wgpu", "vulkan", "cuda"];
         let (name, number) = text.split_once(':').map_or((text, None), |(n, i)| (n, Some(i)));
-        if name == "plugin" && number.is_some_and(|rest| !rest.is_empty()) {
-            return Verdict::NotBuilt("backend plugins");
+        if let ("plugin", Some(plugin)) = (name, number) {
+            return if is_plugin(plugin) {
+                Verdict::Fine
+            } else {
+                Verdict::Wrong("a plugin is written `plugin:NAME` or `plugin:NAME#1`".to_owned())
+            };
         }
         let counted = matches!(name, "wgpu" | "vulkan" | "cuda");
         let number_fits = number.is_none_or(|number| {
@@ -30,6 +34,16 @@ pub(super) static DEVICE: Form = Form {
         Verdict::Wrong(near.map_or_else(String::new, |near| format!("did you mean `{near}`?")))
     },
 };
+
+/// Whether this is the name of a plugin, with or without a device of it.
+fn is_plugin(text: &str) -> bool {
+    let (name, number) = text.split_once('#').map_or((text, None), |(n, i)| (n, Some(i)));
+    let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'.';
+    let number_fits = number.is_none_or(|number| {
+        (1..=3).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
+    });
+    !name.is_empty() && name.bytes().all(fits) && number_fits
+}
 
 pub(super) const PRECISIONS: &[Choice] = &[
     built(
