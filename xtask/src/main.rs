@@ -16,6 +16,7 @@ mod fetch;
 mod golden;
 mod pins;
 mod places;
+mod plugin;
 mod programs;
 mod python;
 mod quickstart;
@@ -54,6 +55,8 @@ enum Command {
     Golden(golden::Args),
     /// Write the generated pages under `docs/reference/`, and the C header of plugins.
     Docs(docs::Args),
+    /// Start a backend plugin outside of this workspace.
+    Plugin(plugin::Args),
     /// Measure: kernels, and whole runs beside the tools that users would pick instead.
     Bench(bench::Args),
 }
@@ -78,6 +81,7 @@ fn run(command: Command) -> Result<()> {
         Command::Tables(args) => tables::run(&args),
         Command::Golden(args) => golden::run(&args),
         Command::Docs(args) => docs::run(&args),
+        Command::Plugin(args) => plugin::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

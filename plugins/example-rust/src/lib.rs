@@ -1,4 +1,4 @@
-//! A small engine as a plugin, to start one from: a language model of two tables that can learn.
+//! A small engine as a plugin: a language model of two tables that can learn. A place to start from.
 //!
 //! The logits of the next token are a row of one table, chosen by the last token, plus a row of
 //! another, chosen by the token before it.
@@ -31,7 +31,7 @@ impl Backend for Ngrams {
     fn describe(&self) -> BackendInfo {
         BackendInfo {
             name: "example-rust".to_owned(),
-            about: "an example: n-grams that learn".to_owned(),
+            about: "n-grams that learn".to_owned(),
             devices: vec![DeviceInfo { id: DeviceId(0), name: "CPU".to_owned(), memory: None }],
             precisions: vec![Precision::F32],
             verbs: vec![Verb::Extend, Verb::Fork, Verb::Truncate, Verb::Score, Verb::Learn],

@@ -13,6 +13,7 @@ mod kills;
 mod load;
 mod machine;
 mod memory;
+mod plugin_guide;
 mod plugins;
 mod real_model;
 mod refusals;
