@@ -2,7 +2,7 @@
 //!
 //! Its check also covers `docs/benchmarks.md`, which `cargo xtask bench page` writes.
 
-use crate::{bench, places, programs, test};
+use crate::{bench, places, programs, public_items, test};
 use anyhow::{Context, Result, bail};
 use std::process::Command;
 
@@ -20,15 +20,19 @@ enum Printer {
     Example { package: &'static str, example: &'static str },
     /// The binary `fidelio`, asked for this.
     Binary(&'static str),
+    /// The list of a crate's public items.
+    Items(&'static str),
 }
 
 /// The generated files and what prints each.
-const PAGES: [(&str, Printer); 5] = [
+const PAGES: [(&str, Printer); 7] = [
     ("docs/reference/run-file.md", example("fidelio-config", "reference")),
     ("docs/reference/run-file.schema.json", example("fidelio-config", "schema")),
     ("docs/reference/wrong-run-files.md", example("fidelio-config", "wrong_runs")),
-    ("docs/reference/command-line.md", Printer::Binary("reference")),
+    ("docs/reference/public-items-backend.txt", Printer::Items("backend")),
+    ("docs/reference/public-items-plugin.txt", Printer::Items("plugin")),
     ("crates/plugin/include/fidelio_plugin.h", example("fidelio-plugin", "header")),
+    ("docs/reference/command-line.md", Printer::Binary("reference")),
 ];
 
 const fn example(package: &'static str, example: &'static str) -> Printer {
@@ -69,6 +73,7 @@ impl Printer {
                 let arguments = ["run", "--quiet", "--package", package, "--example", example];
                 programs::output(&mut programs::cargo(&arguments))
             }
+            Self::Items(folder) => public_items::list(folder),
             Self::Binary(command) => {
                 // Asked for as the tests ask for it: another choice of packages would have cargo
                 // settle other features, and build Burn anew.

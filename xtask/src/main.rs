@@ -18,6 +18,7 @@ mod pins;
 mod places;
 mod plugin;
 mod programs;
+mod public_items;
 mod python;
 mod quickstart;
 mod tables;
