@@ -13,21 +13,21 @@ pub(crate) fn list(folder: &str) -> Result<String> {
     let mut files = Vec::new();
     walk(&sources, &mut files)?;
     files.sort();
-    let mut list = format!(
+    let mut list = vec![format!(
         "Public items of fidelio-{folder}, by file. Written by `cargo xtask docs`; a line that goes \
-         or changes breaks others.\n"
-    );
+         or changes breaks others."
+    )];
     for file in files {
         let text = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read `{}`", file.display()))?;
         let found = items(&text);
         if !found.is_empty() {
             let name = file.strip_prefix(&sources).unwrap_or(&file).display();
-            list += &format!("\n{name}\n");
-            found.iter().for_each(|item| list += &format!("  {item}\n"));
+            list.push(format!("\n{name}"));
+            list.extend(found.iter().map(|item| format!("  {item}")));
         }
     }
-    Ok(list)
+    Ok(list.join("\n") + "\n")
 }
 
 fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {

@@ -174,3 +174,34 @@ fn a_run_file_names_a_plugin() {
     let said = place.run(&["check", "-c", "wrong.yaml"]).expect(2);
     assert!(said.stderr.contains("a plugin is written `plugin:NAME` or `plugin:NAME#1`"), "{said}");
 }
+
+/// The example in Rust, which cargo builds beside this test.
+#[test]
+fn a_plugin_learns_from_a_run_file_and_answers_with_what_it_learnt() {
+    let place = Place::new();
+    let library = format!("{DLL_PREFIX}fidelio_plugin_example_rust.{DLL_EXTENSION}");
+    let library = std::env::current_exe().unwrap().with_file_name(library);
+    let library = library.to_str().unwrap();
+    let model = ngram_model(&place);
+    let run = format!(
+        "model_type: llm\nbase_model: {model}\ndevice: plugin:example-rust\n\
+         input_features: [{{name: question, type: text}}]\n\
+         output_features: [{{name: answer, type: text}}]\n\
+         generation: {{max_new_tokens: 2}}\n\
+         prompt: {{template: \"{{question}}\", boundary: separate}}\n\
+         preprocessing: {{split: {{type: fixed}}}}\n\
+         trainer: {{type: finetune, epochs: 200, batch_size: 2, learning_rate: 1.0, \
+         optimizer: {{type: sgd}}}}\n"
+    );
+    // After each word comes the next but one, where the model began with the next.
+    let rows = "question,answer,split\na b,d f,0\nb d,f h,0\nc e,g i,0\na b,d f,1\na b,d f,2\n";
+    let place = place.with("run.yaml", &run).with("rows.csv", rows);
+    let data = ["--dataset", "rows.csv", "--plugin", library, "--json"];
+    let train = ["train", "-c", "run.yaml", "--output-directory", "run"];
+    let trained = place.run(&[&train[..], &data].concat()).expect(0).json();
+    assert!(place.path("run/model/model_weights/model.safetensors").exists(), "{trained}");
+    let predict = ["predict", "-m", "run", "--split", "full", "-od", "answers"];
+    place.run(&[&predict[..], &data].concat()).expect(0);
+    let answers = place.read("answers/predictions.csv");
+    assert_eq!(answers.matches(",d f,").count(), 3, "{answers}");
+}
