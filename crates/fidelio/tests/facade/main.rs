@@ -9,6 +9,7 @@
 
 mod adapters;
 mod advise;
+mod conformance;
 mod corpus;
 mod documents;
 mod embedding;
