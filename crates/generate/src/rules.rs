@@ -1,12 +1,14 @@
 //! Rules that edit next-token logits before a token is chosen.
 
 mod ban;
+mod bias;
 mod penalty;
 mod warp;
 
 use std::fmt;
 
 pub use ban::{BadWords, BeginSuppress, MinNewTokens, NoRepeatNgram, Suppress};
+pub use bias::LogitBias;
 pub use penalty::{CountPenalty, RepetitionPenalty};
 pub use warp::{MinP, Temperature, TopK, TopP, Typical};
 

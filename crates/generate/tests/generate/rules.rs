@@ -1,6 +1,6 @@
 //! Every rule against the values of `transformers` (fixtures/make_rules.py).
 
-use fidelio_generate::{Decoding, RowView, Rules};
+use fidelio_generate::{Decoding, RowView, Rules, rules::LogitBias};
 use serde::Deserialize;
 
 use crate::fixture;
@@ -74,4 +74,15 @@ fn of_equal_logits_top_k_keeps_the_smaller_ids() {
     Rules::new(&decoding, Vec::new()).apply(&RowView { ids: &[0], prompt: 1 }, &mut logits);
     let no = f32::NEG_INFINITY;
     assert_eq!(logits, [1.0, 3.0, no, no]);
+}
+
+#[test]
+fn a_bias_is_added_to_its_tokens_alone() {
+    let bias = LogitBias::new(vec![(2, -100.0), (0, 1.5), (9, 1.0)]);
+    let mut rules = Rules::new(&Decoding::default(), vec![Box::new(bias)]);
+    let row = RowView { ids: &[1], prompt: 1 };
+    let mut logits = vec![1.0, 2.0, 3.0];
+    rules.apply(&row, &mut logits);
+    assert_eq!(logits, [2.5, 2.0, -97.0]);
+    assert!(rules.need_ids(&row), "it tells tokens apart");
 }
