@@ -1,12 +1,27 @@
-//! HTTP on a generation engine.
+//! HTTP on a generation engine, in OpenAI's shape.
 //!
-//! The main type is [`Inference`]: a thread that owns a [`fidelio_generate::Engine`] and batches the
-//! requests of many listeners.
+//! [`Inference`] is a thread that owns a [`fidelio_generate::Engine`] and batches the requests of
+//! many listeners; [`Served`] is the model with the renderers that its training used; [`Server`]
+//! answers HTTP with both.
+//!
+//! It deliberately opens no model and reads no run file: whoever starts it brings both.
 
+mod api;
 mod error;
 mod inference;
+mod keys;
 mod metrics;
+mod options;
+mod served;
+mod server;
+mod signals;
+mod token_texts;
 
 pub use error::ServeError;
 pub use inference::{Event, Inference, InferenceLimits, Listener, Place};
+pub use keys::Keys;
 pub use metrics::Metrics;
+pub use options::ServeOptions;
+pub use served::Served;
+pub use server::{Ended, Server};
+pub use signals::stop_signal;

@@ -14,6 +14,12 @@ const WAITS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Answered {
+    endpoint: String,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Why {
     reason: String,
 }
@@ -21,6 +27,7 @@ struct Why {
 /// Counters of a server, for one registry.
 pub struct Metrics {
     registry: Registry,
+    answered: Family<Answered, Counter>,
     finished: Family<Why, Counter>,
     queue: Gauge,
     running: Gauge,
@@ -53,6 +60,7 @@ impl Metrics {
     pub fn new() -> Self {
         let all = Self {
             registry: Registry::with_prefix("fidelio"),
+            answered: Family::default(),
             finished: Family::default(),
             queue: Gauge::default(),
             running: Gauge::default(),
@@ -72,6 +80,7 @@ impl Metrics {
 
     fn registered(mut self) -> Self {
         let r = &mut self.registry;
+        r.register("http_requests", "HTTP requests answered", self.answered.clone());
         r.register("requests_finished", "Requests that ended, by reason", self.finished.clone());
         r.register("queue_requests", "Requests that wait for a place", self.queue.clone());
         r.register("running_requests", "Requests that are computed", self.running.clone());
@@ -112,6 +121,11 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string cannot fail");
         text
+    }
+
+    pub(crate) fn answered(&self, endpoint: &str, status: u16) {
+        let labels = Answered { endpoint: endpoint.to_owned(), status };
+        self.answered.get_or_create(&labels).inc();
     }
 
     pub(crate) fn load(&self, waiting: usize, running: usize) {
@@ -165,6 +179,8 @@ mod tests {
     #[test]
     fn what_happened_stands_in_the_text() {
         let metrics = Metrics::new();
+        metrics.answered("/v1/completions", 200);
+        metrics.answered("/v1/completions", 200);
         metrics.load(3, 2);
         metrics.first_token(Duration::from_millis(30));
         metrics.finished(&Finish {
@@ -175,6 +191,7 @@ mod tests {
         });
         let text = metrics.text();
         for line in [
+            "fidelio_http_requests_total{endpoint=\"/v1/completions\",status=\"200\"} 2",
             "fidelio_queue_requests 3",
             "fidelio_running_requests 2",
             "fidelio_prompt_tokens_total 5",

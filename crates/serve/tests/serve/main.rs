@@ -2,5 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod abuse;
+mod chat;
+mod client;
+mod completions;
 mod inference;
+mod operation;
+mod place;
 mod speaker;

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -69,6 +69,7 @@ pub(crate) struct Gated {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Gate {
     shut: Arc<Mutex<()>>,
+    entered: Arc<AtomicU64>,
     fail: Arc<AtomicBool>,
     panic: Arc<AtomicBool>,
 }
@@ -77,6 +78,18 @@ impl Gate {
     /// No call ends before what this returns is dropped.
     pub(crate) fn shut(&self) -> MutexGuard<'_, ()> {
         self.shut.lock().unwrap()
+    }
+
+    /// Waits until one more call than `before` has come to the gate.
+    pub(crate) fn wait(&self, before: u64) {
+        while self.entered() <= before {
+            std::thread::yield_now();
+        }
+    }
+
+    /// Calls that have come to the gate.
+    pub(crate) fn entered(&self) -> u64 {
+        self.entered.load(Ordering::SeqCst)
     }
 
     pub(crate) fn fail(&self) {
@@ -101,6 +114,7 @@ impl Session for Gated {
     }
 
     fn extend(&mut self, steps: &[RowStep<'_>]) -> Result<Answers, BackendError> {
+        self.gate.entered.fetch_add(1, Ordering::SeqCst);
         drop(self.gate.shut());
         assert!(!self.gate.panic.load(Ordering::SeqCst), "the test asked for a panic");
         if self.gate.fail.load(Ordering::SeqCst) {

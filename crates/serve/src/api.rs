@@ -1,0 +1,251 @@
+//! The HTTP surface: routes, and what every request passes on its way to one.
+
+mod answering;
+mod body;
+mod chat;
+mod completions;
+mod fields;
+mod logprobs;
+mod messages;
+mod others;
+mod problem;
+mod sampling;
+mod writing;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use fidelio_prompting::PromptError;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use crate::{Inference, Metrics, Place, ServeError, ServeOptions, Served};
+use fields::Fields;
+use problem::Problem;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) served: Arc<Served>,
+    pub(crate) inference: Inference,
+    pub(crate) options: ServeOptions,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The server has been asked to stop: nothing new begins.
+    pub(crate) draining: AtomicBool,
+}
+
+impl App {
+    /// Tokens that prompt and answer may have together.
+    fn room(&self) -> usize {
+        let capacity = self.inference.capacity();
+        // The last token of an answer is never cached.
+        capacity.context.min(capacity.tokens.saturating_add(1))
+    }
+
+    /// Places for so many requests, or the news that all are taken.
+    fn places(&self, n: usize) -> Result<Vec<Place>, Problem> {
+        if !self.inference.is_alive() {
+            return Err(Problem::dead());
+        }
+        let all = self.inference.all_places();
+        self.inference.places(n).ok_or_else(|| Problem::busy(all))
+    }
+
+    /// Takes the field `model`, which must name the model if it is there.
+    fn check_model(&self, fields: &mut Fields) -> Result<(), Problem> {
+        fields.text("model").map_or(Ok(()), |name| self.check_name(&name))
+    }
+
+    fn check_name(&self, name: &str) -> Result<(), Problem> {
+        let served = self.served.name();
+        if name == served {
+            return Ok(());
+        }
+        let name: String = name.chars().take(100).collect();
+        let message = format!("there is no model `{name}`; this server has `{served}`");
+        let status = StatusCode::NOT_FOUND;
+        Err(Problem::refused(status, "model_not_found", message).about("model"))
+    }
+
+    /// Renders away from the threads that answer everybody: a long prompt takes its time.
+    async fn render<T: Send + 'static>(
+        &self,
+        render: impl FnOnce(&Served) -> Result<T, PromptError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let served = Arc::clone(&self.served);
+        let rendered = tokio::task::spawn_blocking(move || render(&served)).await;
+        let rendered = rendered.map_err(|_| {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            Problem::server(status, "rendering_failed", "the prompt could not be rendered")
+        })?;
+        rendered.map_err(|error| {
+            let causes = std::iter::successors(std::error::Error::source(&error), |it| it.source());
+            let all = causes.fold(error.to_string(), |all, cause| format!("{all}: {cause}"));
+            Problem::invalid("invalid_prompt", all)
+        })
+    }
+}
+
+/// The routes, with everything in front of them.
+pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
+    let asked = Router::new()
+        .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/completions", post(completions::answer))
+        .route("/tokenize", post(others::tokenize))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_when_stopping));
+    let all = Router::new()
+        .merge(asked)
+        .route("/v1/models", get(others::models))
+        .route("/v1/models/{*name}", get(others::model))
+        .route("/metrics", get(others::metrics))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), let_in))
+        .route("/healthz", get(others::health))
+        .route("/readyz", get(others::ready))
+        .method_not_allowed_fallback(other_method)
+        .fallback(nowhere)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), check_origin))
+        .layer(cors(&app.options)?)
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), watch))
+        .with_state(app);
+    Ok(all)
+}
+
+async fn nowhere(method: Method, uri: Uri) -> Problem {
+    let path: String = uri.path().chars().take(100).collect();
+    let message = format!("there is nothing at {method} {path}");
+    Problem::refused(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+async fn other_method(method: Method) -> Problem {
+    let message = format!("{method} is not what this path answers");
+    Problem::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+}
+
+/// Counts and logs; the path is that of the route, so that no secret in it is written down.
+async fn watch(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let method = request.method().clone();
+    let endpoint = request.extensions().get::<MatchedPath>();
+    let endpoint = endpoint.map_or("none", MatchedPath::as_str).to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16();
+    app.metrics.answered(&endpoint, status);
+    let seconds = begun.elapsed().as_secs_f64();
+    tracing::info!(%method, endpoint, status, seconds, "request");
+    response
+}
+
+/// Lets in whoever has a key, where keys are wanted.
+async fn let_in(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    if app.options.keys.is_empty() {
+        return Ok(next.run(request).await);
+    }
+    let header = request.headers().get(header::AUTHORIZATION);
+    let key = header.and_then(|value| value.to_str().ok()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    let problem =
+        |message: &str| Problem::refused(StatusCode::UNAUTHORIZED, "invalid_api_key", message);
+    let key = key.ok_or_else(|| problem("an API key is wanted, as `authorization: Bearer KEY`"))?;
+    match app.options.keys.holder(key) {
+        Some(holder) => {
+            tracing::debug!(holder, "let in");
+            Ok(next.run(request).await)
+        }
+        None => Err(problem("the API key is not known")),
+    }
+}
+
+/// Refuses web pages of other origins: without this any page that a user of this machine opens could
+/// use a server that only listens on loopback.
+async fn check_origin(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let Some(origin) = request.headers().get(header::ORIGIN) else {
+        return Ok(next.run(request).await);
+    };
+    let origin = origin.to_str().unwrap_or_default();
+    if is_loopback(origin) || app.options.origins.iter().any(|allowed| allowed == origin) {
+        return Ok(next.run(request).await);
+    }
+    let message = "pages of this origin may not ask; the server must be started with it";
+    Err(Problem::refused(StatusCode::FORBIDDEN, "origin_not_allowed", message))
+}
+
+fn is_loopback(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or("", |(_, host)| host);
+    ["localhost", "127.0.0.1", "[::1]"].iter().any(|name| {
+        let port = host.strip_prefix(name).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
+        port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+async fn refuse_when_stopping(
+    State(app): State<Arc<App>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if !app.draining.load(Ordering::SeqCst) {
+        return next.run(request).await;
+    }
+    let message = "the server is stopping and takes nothing new";
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    Problem::server(status, "stopping", message).into_response()
+}
+
+/// Headers for pages of the origins that are allowed; none without any.
+fn cors(options: &ServeOptions) -> Result<CorsLayer, ServeError> {
+    let mut origins = Vec::with_capacity(options.origins.len());
+    for origin in &options.origins {
+        let value = HeaderValue::from_str(origin);
+        origins.push(value.map_err(|_| ServeError::Origin { origin: origin.clone() })?);
+    }
+    if origins.is_empty() {
+        return Ok(CorsLayer::new());
+    }
+    Ok(CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (origin, loopback) in [
+            ("http://localhost", true),
+            ("http://localhost:3000", true),
+            ("http://127.0.0.1:8000", true),
+            ("http://[::1]:8000", true),
+            ("http://localhost.example.org", false),
+            ("http://127.0.0.1.example.org:80", false),
+            ("http://localhost:3000.example.org", false),
+            ("https://example.org", false),
+            ("null", false),
+        ] {
+            assert_eq!(is_loopback(origin), loopback, "{origin}");
+        }
+    }
+}

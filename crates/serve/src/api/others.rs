@@ -1,0 +1,102 @@
+//! The endpoints that answer at once: models, tokens, health, metrics.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{App, fields::Fields, messages, problem::Problem};
+
+/// `GET /v1/models`.
+pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
+    Json(json!({ "object": "list", "data": [card(&app)] }))
+}
+
+/// `GET /v1/models/{name}`; a name may hold slashes.
+pub(crate) async fn model(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    app.check_name(&name)?;
+    Ok(Json(card(&app)))
+}
+
+fn card(app: &App) -> Value {
+    json!({
+        "id": app.served.name(),
+        "object": "model",
+        "created": app.served.created(),
+        "owned_by": "fidelio",
+        "max_model_len": app.room(),
+    })
+}
+
+/// `POST /tokenize`: the ids that `/v1/completions` or `/v1/chat/completions` would feed.
+pub(crate) async fn tokenize(
+    State(app): State<Arc<App>>,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    app.check_model(&mut fields)?;
+    let text = fields.text("prompt");
+    let chat = fields.take("messages");
+    let talk = match (&text, chat) {
+        (None, Some(chat)) => {
+            let mut only = Fields::new([("messages".to_owned(), chat)].into_iter().collect());
+            let talk = messages::take(&mut only);
+            only.finish()?;
+            talk
+        }
+        (Some(_), None) => None,
+        _ => {
+            fields.wrong("prompt", "or `messages` must be there, and not both");
+            None
+        }
+    };
+    let wanted = fields.flag("return_token_strs").unwrap_or_default();
+    fields.finish()?;
+    let ids = app.render(move |served| match talk {
+        Some(talk) => served.conversation(&talk),
+        None => served.text(&text.unwrap_or_default()),
+    });
+    let ids = ids.await?;
+    let texts = app.served.texts();
+    let strings: Option<Vec<String>> =
+        wanted.then(|| ids.iter().map(|&id| texts.text(id)).collect());
+    Ok(Json(json!({
+        "count": ids.len(),
+        "max_model_len": app.room(),
+        "tokens": ids,
+        "token_strs": strings,
+    })))
+}
+
+/// `GET /healthz`: whether the process is of any use.
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Response {
+    if app.inference.is_alive() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::INTERNAL_SERVER_ERROR, "the model's thread has ended\n").into_response()
+}
+
+/// `GET /readyz`: whether requests should be sent here.
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Response {
+    let not = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    if app.draining.load(Ordering::SeqCst) {
+        return not("stopping\n");
+    }
+    if !app.inference.is_well() {
+        return not("the model cannot be run\n");
+    }
+    "ready\n".into_response()
+}
+
+/// `GET /metrics`.
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> Response {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], app.metrics.text()).into_response()
+}

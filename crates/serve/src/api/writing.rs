@@ -1,0 +1,292 @@
+//! Answers as OpenAI writes them, whole or as a stream of events.
+
+use std::{collections::VecDeque, convert::Infallible, sync::Arc};
+
+use axum::{
+    Json,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use fidelio_generate::{Emitted, TokenLogprobs};
+use futures_util::stream;
+use serde_json::{Value, json};
+
+use super::{
+    App,
+    answering::Answering,
+    logprobs::{self, Columns},
+    problem::Problem,
+    sampling,
+};
+
+/// Which endpoint writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Chat,
+    Text,
+}
+
+/// The text that a choice begins with, and what is known of its tokens: the prompt, if it is wanted
+/// back.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Beginning {
+    pub(crate) text: String,
+    pub(crate) ids: Vec<u32>,
+    /// One for each token but the first.
+    pub(crate) scored: Vec<TokenLogprobs>,
+}
+
+/// One choice so far.
+#[derive(Debug, Default)]
+struct Choice {
+    text: String,
+    tokens: Vec<TokenLogprobs>,
+    columns: Columns,
+    reason: Option<&'static str>,
+}
+
+/// Writes the choices of one request.
+pub(crate) struct Writer {
+    app: Arc<App>,
+    endpoint: Endpoint,
+    pub(crate) id: String,
+    /// Whether log-probabilities are wanted.
+    pub(crate) logprobs: bool,
+    pub(crate) include_usage: bool,
+}
+
+impl Writer {
+    pub(crate) fn new(app: Arc<App>, endpoint: Endpoint) -> Self {
+        let kind = if endpoint == Endpoint::Chat { "chatcmpl" } else { "cmpl" };
+        let id = format!("{kind}-{:016x}{:016x}", sampling::random(), sampling::random());
+        Self { app, endpoint, id, logprobs: false, include_usage: false }
+    }
+
+    /// Writes the answer as it was asked for.
+    pub(crate) async fn write(
+        self,
+        answering: Answering,
+        beginnings: Vec<Beginning>,
+        stream: bool,
+    ) -> Result<Response, Problem> {
+        if stream {
+            return Ok(self.stream(answering, beginnings));
+        }
+        self.whole(answering, beginnings).await
+    }
+
+    /// Everything at once.
+    async fn whole(
+        self,
+        mut answering: Answering,
+        beginnings: Vec<Beginning>,
+    ) -> Result<Response, Problem> {
+        let mut choices: Vec<Choice> = beginnings.iter().map(|it| self.begin(it)).collect();
+        while let Some(next) = answering.next().await {
+            let (at, emitted) = next?;
+            if let Some(choice) = choices.get_mut(at) {
+                self.add(choice, emitted);
+            }
+        }
+        let choices: Vec<Value> =
+            choices.iter_mut().enumerate().map(|(i, it)| self.choice(i, it)).collect();
+        let object = match self.endpoint {
+            Endpoint::Chat => "chat.completion",
+            Endpoint::Text => "text_completion",
+        };
+        let mut answer = self.frame(object, choices);
+        answer["usage"] = answering.taken().json();
+        Ok(Json(answer).into_response())
+    }
+
+    /// Event by event, as text comes. What goes wrong on the way is an event too, and then the stream
+    /// ends without `[DONE]`.
+    fn stream(self, answering: Answering, beginnings: Vec<Beginning>) -> Response {
+        let mut choices: Vec<Choice> = beginnings.iter().map(|it| self.begin(it)).collect();
+        let first = choices.iter_mut().enumerate().filter_map(|(i, it)| self.first(i, it));
+        let outbox: VecDeque<String> = first.map(|value| value.to_string()).collect();
+        let state = Streaming { writer: self, answering, choices, outbox, ended: false };
+        let events = stream::unfold(state, |mut state| async {
+            let data = state.next().await?;
+            Some((Ok::<_, Infallible>(Event::default().data(data)), state))
+        });
+        Sse::new(events).keep_alive(KeepAlive::default()).into_response()
+    }
+
+    fn begin(&self, beginning: &Beginning) -> Choice {
+        let Beginning { text, ids, scored } = beginning;
+        let mut choice = Choice { text: text.clone(), ..Choice::default() };
+        if self.logprobs {
+            let texts = self.app.served.texts();
+            if let Some(&first) = ids.first() {
+                choice.columns.push_first(texts, first);
+            }
+            for it in scored {
+                choice.columns.push(texts, it);
+            }
+        }
+        choice
+    }
+
+    fn add(&self, choice: &mut Choice, emitted: Emitted) {
+        choice.text.push_str(&emitted.text);
+        choice.reason = emitted.finish.as_ref().map(|finish| finish.reason.name());
+        match self.endpoint {
+            Endpoint::Chat => choice.tokens.extend(emitted.logprobs),
+            Endpoint::Text => {
+                let texts = self.app.served.texts();
+                for it in &emitted.logprobs {
+                    choice.columns.push(texts, it);
+                }
+            }
+        }
+    }
+
+    /// A whole choice.
+    fn choice(&self, index: usize, choice: &mut Choice) -> Value {
+        let logprobs = self.take_logprobs(choice);
+        // A prompt that was only wanted back ends where it ends.
+        let reason = choice.reason.unwrap_or("length");
+        match self.endpoint {
+            Endpoint::Chat => json!({
+                "index": index,
+                "message": { "role": "assistant", "content": choice.text, "refusal": null },
+                "logprobs": logprobs,
+                "finish_reason": reason,
+            }),
+            Endpoint::Text => json!({
+                "index": index,
+                "text": choice.text,
+                "logprobs": logprobs,
+                "finish_reason": reason,
+            }),
+        }
+    }
+
+    /// The event with which a choice begins, if it has one.
+    fn first(&self, index: usize, choice: &mut Choice) -> Option<Value> {
+        match self.endpoint {
+            Endpoint::Chat => {
+                Some(self.event(index, json!({ "role": "assistant", "content": "" }), None, None))
+            }
+            Endpoint::Text if choice.text.is_empty() => None,
+            Endpoint::Text => Some(self.delta(index, choice)),
+        }
+    }
+
+    /// What a choice has new, as an event.
+    fn delta(&self, index: usize, choice: &mut Choice) -> Value {
+        let text = std::mem::take(&mut choice.text);
+        let logprobs = Some(self.take_logprobs(choice)).filter(|it| !it.is_null());
+        let delta = match self.endpoint {
+            Endpoint::Chat if text.is_empty() && choice.reason.is_some() => json!({}),
+            Endpoint::Chat => json!({ "content": text }),
+            Endpoint::Text => json!(text),
+        };
+        self.event(index, delta, logprobs, choice.reason)
+    }
+
+    fn event(
+        &self,
+        index: usize,
+        delta: Value,
+        logprobs: Option<Value>,
+        reason: Option<&'static str>,
+    ) -> Value {
+        let (object, name) = match self.endpoint {
+            Endpoint::Chat => ("chat.completion.chunk", "delta"),
+            Endpoint::Text => ("text_completion", "text"),
+        };
+        let choice = json!({
+            "index": index, name: delta, "logprobs": logprobs, "finish_reason": reason,
+        });
+        let mut event = self.frame(object, vec![choice]);
+        if self.include_usage {
+            event["usage"] = Value::Null;
+        }
+        event
+    }
+
+    fn take_logprobs(&self, choice: &mut Choice) -> Value {
+        match self.endpoint {
+            _ if !self.logprobs => Value::Null,
+            Endpoint::Chat => {
+                logprobs::of_chat(self.app.served.texts(), &std::mem::take(&mut choice.tokens))
+            }
+            Endpoint::Text => choice.columns.take(),
+        }
+    }
+
+    fn frame(&self, object: &str, choices: Vec<Value>) -> Value {
+        json!({
+            "id": self.id,
+            "object": object,
+            "created": sampling::now(),
+            "model": self.app.served.name(),
+            "choices": choices,
+        })
+    }
+}
+
+/// A stream under way.
+struct Streaming {
+    writer: Writer,
+    answering: Answering,
+    choices: Vec<Choice>,
+    outbox: VecDeque<String>,
+    ended: bool,
+}
+
+impl Streaming {
+    /// The data of the next event; none at the end.
+    async fn next(&mut self) -> Option<String> {
+        loop {
+            if let Some(data) = self.outbox.pop_front() {
+                return Some(data);
+            }
+            if self.ended {
+                return None;
+            }
+            match self.answering.next().await {
+                Some(Ok((at, emitted))) => self.add(at, emitted),
+                Some(Err(problem)) => {
+                    self.ended = true;
+                    self.outbox.push_back(problem.json().to_string());
+                }
+                None => self.end(),
+            }
+        }
+    }
+
+    fn add(&mut self, at: usize, emitted: Emitted) {
+        let Some(choice) = self.choices.get_mut(at) else { return };
+        let tells = !emitted.text.is_empty()
+            || emitted.finish.is_some()
+            || self.writer.logprobs && !emitted.logprobs.is_empty();
+        self.writer.add(choice, emitted);
+        if tells {
+            self.outbox.push_back(self.writer.delta(at, choice).to_string());
+        }
+    }
+
+    fn end(&mut self) {
+        self.ended = true;
+        // A choice without new tokens has said nothing of its end yet.
+        for (i, choice) in self.choices.iter_mut().enumerate().filter(|it| it.1.reason.is_none()) {
+            choice.reason = Some("length");
+            self.outbox.push_back(self.writer.delta(i, choice).to_string());
+        }
+        if self.writer.include_usage {
+            let object = match self.writer.endpoint {
+                Endpoint::Chat => "chat.completion.chunk",
+                Endpoint::Text => "text_completion",
+            };
+            let mut event = self.writer.frame(object, Vec::new());
+            event["usage"] = self.answering.taken().json();
+            self.outbox.push_back(event.to_string());
+        }
+        self.outbox.push_back("[DONE]".to_owned());
+    }
+}

@@ -1,0 +1,148 @@
+//! Connections: accepting, bounding and ending them.
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+};
+use tokio_io_timeout::TimeoutStream;
+
+use crate::{
+    Inference, Metrics, ServeError, ServeOptions, Served,
+    api::{App, router},
+};
+
+/// Bytes of a request's first line and headers together; the most headers.
+const MAX_HEAD: usize = 32 << 10;
+const MAX_HEADERS: usize = 64;
+/// After a connection could not be accepted, such as for lack of file handles.
+const BREATHE: Duration = Duration::from_millis(50);
+
+/// A server that has its address and takes no requests yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    router: Router,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Every request under way was answered.
+    Drained,
+    /// Some took longer than they may, and were cut off.
+    CutOff,
+}
+
+impl Server {
+    /// Takes the address.
+    ///
+    /// # Errors
+    /// When it is taken, or an option cannot be.
+    pub async fn bind(
+        options: ServeOptions,
+        served: Served,
+        inference: Inference,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, ServeError> {
+        options.check()?;
+        let address = SocketAddr::new(options.host, options.port);
+        let cannot = |source| ServeError::Bind { address, source };
+        let listener = TcpListener::bind(address).await.map_err(cannot)?;
+        let address = listener.local_addr().map_err(cannot)?;
+        let draining = AtomicBool::new(false);
+        let served = Arc::new(served);
+        let app = Arc::new(App { served, inference, options, metrics, draining });
+        let router = router(Arc::clone(&app))?;
+        Ok(Self { listener, address, app, router })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`, then lets what is under way end, for as long as the options say.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Ended {
+        let Self { listener, app, router, .. } = self;
+        let connections = GracefulShutdown::new();
+        let open = Arc::new(Semaphore::new(app.options.max_connections));
+        let mut stop = std::pin::pin!(stop);
+        loop {
+            // Only who can be served is accepted; the others wait in the system's queue.
+            let accepted = async {
+                let permit = Arc::clone(&open).acquire_owned().await;
+                (permit, listener.accept().await)
+            };
+            let (permit, accepted) = tokio::select! {
+                () = &mut stop => break,
+                accepted = accepted => accepted,
+            };
+            match accepted {
+                Ok((stream, _)) => {
+                    let served = serve(stream, &app.options, router.clone(), &connections);
+                    tokio::spawn(async move {
+                        served.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(BREATHE).await;
+                }
+            }
+        }
+        drop(listener);
+        app.draining.store(true, Ordering::SeqCst);
+        tracing::info!("stopping");
+        tokio::select! {
+            () = connections.shutdown() => Ended::Drained,
+            () = tokio::time::sleep(app.options.drain) => Ended::CutOff,
+        }
+    }
+}
+
+/// One connection, until it ends.
+fn serve(
+    stream: TcpStream,
+    options: &ServeOptions,
+    router: Router,
+    connections: &GracefulShutdown,
+) -> impl Future<Output = ()> + use<> {
+    // Small events go out at once. Where that cannot be set they come a little later.
+    drop(stream.set_nodelay(true));
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(options.stall));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.patience)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+    let connection = connections.watch(connection);
+    async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
