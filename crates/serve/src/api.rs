@@ -9,6 +9,7 @@ mod logprobs;
 mod messages;
 mod others;
 mod problem;
+mod rows;
 mod sampling;
 mod writing;
 
@@ -103,12 +104,16 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
     let asked = Router::new()
         .route("/v1/chat/completions", post(chat::answer))
         .route("/v1/completions", post(completions::answer))
+        .route("/predict", post(rows::predict))
+        .route("/batch_predict", post(rows::batch_predict))
         .route("/tokenize", post(others::tokenize))
+        .route("/detokenize", post(others::detokenize))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_when_stopping));
     let all = Router::new()
         .merge(asked)
         .route("/v1/models", get(others::models))
         .route("/v1/models/{*name}", get(others::model))
+        .route("/tokenizer_info", get(others::tokenizer_info))
         .route("/metrics", get(others::metrics))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), let_in))
         .route("/healthz", get(others::health))

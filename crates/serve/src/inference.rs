@@ -82,7 +82,6 @@ pub struct Place {
 }
 
 /// What the thread is asked for.
-#[derive(Debug)]
 struct Order {
     what: Task,
     listener: Listener,
@@ -91,12 +90,17 @@ struct Order {
     until: Instant,
 }
 
-/// What is to be done with a prompt.
-#[derive(Debug)]
+/// What is to be done.
 enum Task {
     Generate(Box<Request>),
     Score { ids: Vec<u32>, top: usize },
+    Alone(Alone),
 }
+
+/// Work on the session while no request has rows on it: it is given the adapter, and something that
+/// says whether anybody still waits for it.
+pub(crate) type Alone =
+    Box<dyn FnOnce(&mut dyn Session, Option<AdapterId>, &dyn Fn() -> bool) + Send>;
 
 /// The engine behind its channel.
 ///
@@ -215,6 +219,12 @@ impl Inference {
         until: Instant,
     ) {
         self.order(Task::Score { ids, top }, listener, place, until);
+    }
+
+    /// Does some work on the session once no request has rows on it. The listener hears when it is too
+    /// late for that; what comes of the work is the work's to tell, before its channel closes.
+    pub(crate) fn alone(&self, work: Alone, listener: Listener, place: Place, until: Instant) {
+        self.order(Task::Alone(work), listener, place, until);
     }
 
     /// Whether the model can be run, as far as is known.

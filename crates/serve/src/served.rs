@@ -1,15 +1,20 @@
 //! The model that is served, and how it is asked.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use fidelio_generate::Decoding;
-use fidelio_prompting::{Conversation, Message, Outcome, PromptError, Purpose, Renderer, Row};
+use fidelio_prompting::{
+    ChatTemplate, Conversation, Message, Outcome, PromptError, Purpose, Renderer, Row, SpecialTexts,
+};
 use serde_json::Map;
 
-use crate::token_texts::TokenTexts;
+use crate::{AnswerRows, token_texts::TokenTexts};
 
 /// A model under its name, with the renderers that training and the terminal use too.
-#[derive(Debug)]
 pub struct Served {
     name: String,
     created: u64,
@@ -18,6 +23,17 @@ pub struct Served {
     decoding: Decoding,
     texts: TokenTexts,
     hears_system: bool,
+    features: Vec<String>,
+    rows: Option<SharedRows>,
+}
+
+/// One call of the session at a time needs no more than one that answers rows.
+type SharedRows = Arc<Mutex<Box<dyn AnswerRows>>>;
+
+impl fmt::Debug for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Served").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Served {
@@ -33,7 +49,24 @@ impl Served {
         let texts = TokenTexts::new(plain.vocabulary().shared_tokenizer());
         let hears_system = chat.as_ref().is_some_and(hears_system);
         let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
-        Self { name: name.into(), created, chat, plain, decoding, texts, hears_system }
+        Self {
+            name: name.into(),
+            created,
+            chat,
+            plain,
+            decoding,
+            texts,
+            hears_system,
+            features: Vec::new(),
+            rows: None,
+        }
+    }
+
+    /// The same, which also answers rows by the names of their features.
+    #[must_use]
+    pub fn with_rows(self, rows: Box<dyn AnswerRows>) -> Self {
+        let features = rows.features().to_vec();
+        Self { features, rows: Some(Arc::new(Mutex::new(rows))), ..self }
     }
 
     /// Its name.
@@ -67,6 +100,29 @@ impl Served {
         let field = self.plain.fields().first().cloned().unwrap_or_default();
         let cells = Map::from_iter([(field, text.into())]);
         Ok(ids(self.plain.render(&Row::new(0, &cells), Purpose::Answer)?))
+    }
+
+    /// The ids of a text as a part of a longer one: nothing is added to them.
+    pub(crate) fn part(&self, text: &str) -> Result<Vec<u32>, PromptError> {
+        let encoding = self.plain.vocabulary().tokenizer().encode(text, false);
+        let encoding = encoding.map_err(|source| PromptError::Tokenizer { source })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    pub(crate) fn special_texts(&self) -> SpecialTexts {
+        self.plain.vocabulary().special_texts()
+    }
+
+    pub(crate) fn chat_template(&self) -> Option<&str> {
+        self.chat.as_ref()?.chat_template().map(ChatTemplate::source)
+    }
+
+    pub(crate) fn rows(&self) -> Option<&SharedRows> {
+        self.rows.as_ref()
+    }
+
+    pub(crate) fn features(&self) -> &[String] {
+        &self.features
     }
 
     pub(crate) fn created(&self) -> u64 {

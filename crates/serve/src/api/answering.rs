@@ -249,7 +249,7 @@ fn refused(error: &GenerateError) -> Problem {
 }
 
 /// The reason itself goes to the log: it may name what no client should know.
-fn failed(why: &str) -> Problem {
+pub(crate) fn failed(why: &str) -> Problem {
     tracing::error!(why, "a request failed");
     let message = "the model could not be run; the server's log says why";
     Problem::server(StatusCode::INTERNAL_SERVER_ERROR, "inference_failed", message)

@@ -9,11 +9,26 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{App, fields::Fields, problem::Problem};
 
+/// A body that is JSON of any kind.
+#[derive(Debug)]
+pub(crate) struct JsonBody(pub(crate) Value);
+
 impl FromRequest<Arc<App>> for Fields {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
+        match JsonBody::from_request(request, app).await? {
+            JsonBody(Value::Object(map)) => Ok(Self::new(map)),
+            JsonBody(_) => Err(Problem::invalid("invalid_json", "the body must be a JSON object")),
+        }
+    }
+}
+
+impl FromRequest<Arc<App>> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, Problem> {
@@ -35,7 +50,7 @@ impl FromRequest<Arc<App>> for Fields {
             let message = format!("the body did not come within {:?}", app.options.patience);
             Problem::refused(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
         })??;
-        Ok(Self::new(object(&bytes)?))
+        Ok(Self(json(&bytes)?))
     }
 }
 
@@ -57,16 +72,12 @@ fn too_large(most: usize) -> Problem {
     Problem::refused(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
 }
 
-fn object(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+fn json(bytes: &[u8]) -> Result<Value, Problem> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         let message = format!("the body is not UTF-8: byte {} begins none", error.valid_up_to());
         Problem::invalid("invalid_utf8", message)
     })?;
-    match serde_json::from_str(text) {
-        Ok(Value::Object(map)) => Ok(map),
-        Ok(_) => Err(Problem::invalid("invalid_json", "the body must be a JSON object")),
-        Err(error) => {
-            Err(Problem::invalid("invalid_json", format!("the body is not valid JSON: {error}")))
-        }
-    }
+    serde_json::from_str(text).map_err(|error| {
+        Problem::invalid("invalid_json", format!("the body is not valid JSON: {error}"))
+    })
 }

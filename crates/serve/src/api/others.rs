@@ -58,10 +58,16 @@ pub(crate) async fn tokenize(
         }
     };
     let wanted = fields.flag("return_token_strs").unwrap_or_default();
+    let complete = fields.flag("add_special_tokens");
+    if talk.is_some() && complete.is_some() {
+        fields
+            .wrong("add_special_tokens", "is of use only with `prompt`: a template writes its own");
+    }
     fields.finish()?;
-    let ids = app.render(move |served| match talk {
-        Some(talk) => served.conversation(&talk),
-        None => served.text(&text.unwrap_or_default()),
+    let ids = app.render(move |served| match (talk, text.unwrap_or_default()) {
+        (Some(talk), _) => served.conversation(&talk),
+        (None, text) if complete == Some(false) => served.part(&text),
+        (None, text) => served.text(&text),
     });
     let ids = ids.await?;
     let texts = app.served.texts();
@@ -73,6 +79,37 @@ pub(crate) async fn tokenize(
         "tokens": ids,
         "token_strs": strings,
     })))
+}
+
+/// `POST /detokenize`: the text of ids, special tokens among it.
+pub(crate) async fn detokenize(
+    State(app): State<Arc<App>>,
+    mut fields: Fields,
+) -> Result<Json<Value>, Problem> {
+    app.check_model(&mut fields)?;
+    let ids: Option<Vec<u32>> =
+        fields.take("tokens").and_then(|tokens| serde_json::from_value(tokens).ok());
+    let vocabulary = app.inference.capacity().vocabulary;
+    let inside = |ids: &Vec<u32>| ids.iter().all(|&id| (id as usize) < vocabulary);
+    let ids = ids.filter(inside).unwrap_or_else(|| {
+        fields.wrong("tokens", format!("must be a list of ids below {vocabulary}"));
+        Vec::new()
+    });
+    fields.finish()?;
+    Ok(Json(json!({ "prompt": app.served.texts().joined(&ids) })))
+}
+
+/// `GET /tokenizer_info`: the names of special tokens, and the chat template.
+pub(crate) async fn tokenizer_info(State(app): State<Arc<App>>) -> Json<Value> {
+    let special = app.served.special_texts();
+    Json(json!({
+        "bos_token": special.bos,
+        "eos_token": special.eos,
+        "pad_token": special.pad,
+        "unk_token": special.unk,
+        "chat_template": app.served.chat_template(),
+        "model_max_length": app.room(),
+    }))
 }
 
 /// `GET /healthz`: whether the process is of any use.

@@ -10,7 +10,7 @@ use fidelio_backend::AdapterId;
 use fidelio_generate::{Emitted, Engine, EngineStats, RequestId};
 
 use super::{
-    Condition, Event, Listener, Order, Place, Task,
+    Alone, Condition, Event, Listener, Order, Place, Task,
     scoring::{Scored, Scoring},
 };
 use crate::Metrics;
@@ -28,14 +28,27 @@ struct Running {
     _place: Place,
 }
 
+/// What is done between rounds.
+struct Aside {
+    what: AsideTask,
+    listener: Listener,
+    until: Instant,
+    _place: Place,
+}
+
+enum AsideTask {
+    Score(Scoring),
+    Alone(Alone),
+}
+
 /// The engine and those who listen to it.
 pub(super) struct Worker {
     engine: Engine<'static>,
     adapter: Option<AdapterId>,
     orders: mpsc::Receiver<Order>,
     running: BTreeMap<RequestId, Running>,
-    /// Prompts that wait to be scored, oldest first.
-    scorings: VecDeque<(Scoring, Listener, Instant, Place)>,
+    /// What waits to be done between rounds, oldest first.
+    asides: VecDeque<Aside>,
     metrics: Arc<Metrics>,
     condition: Arc<Condition>,
     failed_rounds: usize,
@@ -55,7 +68,7 @@ impl Worker {
             adapter,
             orders,
             running: BTreeMap::new(),
-            scorings: VecDeque::new(),
+            asides: VecDeque::new(),
             metrics,
             condition,
             failed_rounds: 0,
@@ -67,10 +80,10 @@ impl Worker {
     pub(super) fn run(mut self) {
         while self.take_orders() {
             self.leave();
-            self.score();
+            self.step_aside();
             self.round();
             let (waiting, running) = self.engine.load();
-            self.metrics.load(waiting + self.scorings.len(), running);
+            self.metrics.load(waiting + self.asides.len(), running);
         }
     }
 
@@ -83,8 +96,8 @@ impl Worker {
                 Err(mpsc::RecvError) => return false,
             }
         }
-        // A prompt that waits to be scored needs room: nothing new may take it first.
-        while self.scorings.is_empty() {
+        // What waits for room must get it: nothing new may take it first.
+        while self.asides.is_empty() {
             let Ok(order) = self.orders.try_recv() else { break };
             self.take(order);
         }
@@ -92,7 +105,7 @@ impl Worker {
     }
 
     fn is_idle(&self) -> bool {
-        self.engine.is_idle() && self.scorings.is_empty()
+        self.engine.is_idle() && self.asides.is_empty()
     }
 
     fn take(&mut self, order: Order) {
@@ -109,7 +122,12 @@ impl Worker {
             },
             Task::Score { ids, top } => {
                 listener.tell(Event::Accepted);
-                self.scorings.push_back((Scoring { ids, top }, listener, until, place));
+                let what = AsideTask::Score(Scoring { ids, top });
+                self.asides.push_back(Aside { what, listener, until, _place: place });
+            }
+            Task::Alone(work) => {
+                let what = AsideTask::Alone(work);
+                self.asides.push_back(Aside { what, listener, until, _place: place });
             }
         }
     }
@@ -136,29 +154,48 @@ impl Worker {
                 it.listener.tell(Event::Late);
             }
         }
-        self.scorings.retain(|(_, listener, until, _)| {
-            let stays = *until > now && !listener.events.is_closed();
-            if *until <= now {
-                listener.tell(Event::Late);
+        self.asides.retain(|aside| {
+            if aside.until <= now {
+                self.metrics.ended("late");
+                aside.listener.tell(Event::Late);
             }
-            stays
+            aside.until > now && !aside.listener.events.is_closed()
         });
     }
 
-    /// Scores the prompt that has waited longest, between two rounds, if there is room for it.
-    fn score(&mut self) {
-        let Some((scoring, listener, until, place)) = self.scorings.pop_front() else { return };
+    /// Does what has waited longest, between two rounds, if there is room for it.
+    fn step_aside(&mut self) {
+        let Some(aside) = self.asides.pop_front() else { return };
         let alone = self.engine.load() == (0, 0);
-        match scoring.run(self.engine.session(), self.adapter, alone) {
+        match aside.what {
+            AsideTask::Score(scoring) => {
+                let scored = scoring.run(self.engine.session(), self.adapter, alone);
+                let what = AsideTask::Score(scoring);
+                self.scored(scored, Aside { what, ..aside });
+            }
+            AsideTask::Alone(_) if !alone => self.asides.push_front(aside),
+            AsideTask::Alone(work) => {
+                let Aside { listener, until, _place, .. } = aside;
+                let go_on = || !listener.events.is_closed() && Instant::now() < until;
+                work(self.engine.session(), self.adapter, &go_on);
+                self.metrics.ended("rows");
+            }
+        }
+    }
+
+    fn scored(&mut self, scored: Scored, aside: Aside) {
+        match scored {
             Scored::Done(logprobs) => {
+                let Aside { listener, _place: place, .. } = aside;
+                // Its place is free before it is told so.
                 drop(place);
-                self.metrics.scored(scoring.ids.len());
+                self.metrics.scored(logprobs.len() + 1);
                 listener.tell(Event::Scored(logprobs));
             }
-            Scored::NoRoom => self.scorings.push_front((scoring, listener, until, place)),
+            Scored::NoRoom => self.asides.push_front(aside),
             Scored::Failed(why) => {
                 tracing::error!(why, "a prompt could not be scored");
-                listener.tell(Event::Failed(why));
+                aside.listener.tell(Event::Failed(why));
             }
         }
     }

@@ -170,6 +170,31 @@ fn tokens_are_those_that_are_fed() {
 }
 
 #[test]
+fn a_client_may_cut_and_join_tokens_itself() {
+    let place = Place::on(FakeSession::new(SIZES));
+    let body = json!({ "prompt": "naïve", "add_special_tokens": false });
+    let tokens = place.post("/tokenize", &body).json(200)["tokens"].clone();
+    assert_eq!(tokens, json!(ids("naïve")));
+    let text = place.post("/detokenize", &json!({ "tokens": tokens })).json(200);
+    assert_eq!(text["prompt"], "naïve");
+    let end = json!({ "tokens": [3] });
+    assert_eq!(place.post("/detokenize", &end).json(200)["prompt"], "<|im_end|>");
+    for wrong in [json!({}), json!({ "tokens": "x" }), json!({ "tokens": [422] })] {
+        let (message, _, param) = place.post("/detokenize", &wrong).error(400);
+        assert!(message.contains("a list of ids below 422"), "{message}");
+        assert_eq!(param.as_deref(), Some("tokens"));
+    }
+    let empty = json!({ "prompt": "", "add_special_tokens": false });
+    assert_eq!(place.post("/tokenize", &empty).json(200)["tokens"], json!([]));
+    let chat =
+        json!({ "add_special_tokens": true, "messages": [{"role": "user", "content": "x"}] });
+    assert_eq!(place.post("/tokenize", &chat).error(400).2.as_deref(), Some("add_special_tokens"));
+    let info = place.get("/tokenizer_info").json(200);
+    assert_eq!((&info["bos_token"], &info["eos_token"]), (&json!("<s>"), &json!("<|im_end|>")));
+    assert!(info["chat_template"].as_str().unwrap().contains("add_generation_prompt"));
+}
+
+#[test]
 fn the_model_is_listed_and_found_by_its_name() {
     let place = Place::on(FakeSession::new(SIZES));
     let list = place.get("/v1/models").json(200);

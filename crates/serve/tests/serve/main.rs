@@ -9,4 +9,6 @@ mod completions;
 mod inference;
 mod operation;
 mod place;
+mod properties;
+mod rows;
 mod speaker;

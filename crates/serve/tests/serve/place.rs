@@ -12,7 +12,9 @@ use fidelio_prompting::{
     ChatTemplate, ChatUse, Clock, Layout, LayoutSpec, Renderer, Rules, Source, SpecialTokens,
     Vocabulary,
 };
-use fidelio_serve::{Ended, Inference, InferenceLimits, Metrics, ServeOptions, Served, Server};
+use fidelio_serve::{
+    AnswerRows, Ended, Inference, InferenceLimits, Metrics, ServeOptions, Served, Server,
+};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -71,9 +73,31 @@ impl Place {
         limits: InferenceLimits,
         options: ServeOptions,
     ) -> Self {
+        Self::serving(session, limits, options, None)
+    }
+
+    /// A server that answers rows too.
+    pub(crate) fn with_rows(
+        session: impl Session + 'static,
+        rows: impl AnswerRows + 'static,
+    ) -> Self {
+        let rows = Some(Box::new(rows) as Box<dyn AnswerRows>);
+        Self::serving(session, InferenceLimits::default(), ServeOptions::default(), rows)
+    }
+
+    pub(crate) fn serving(
+        session: impl Session + 'static,
+        limits: InferenceLimits,
+        options: ServeOptions,
+        rows: Option<Box<dyn AnswerRows>>,
+    ) -> Self {
         let metrics = Arc::new(Metrics::new());
         let decoding = Decoding { eos_token_id: vec![END], ..Decoding::default() };
         let served = Served::new("tiny/model", Some(chat_renderer()), plain_renderer(), decoding);
+        let served = match rows {
+            Some(rows) => served.with_rows(rows),
+            None => served,
+        };
         let session = Box::new(session);
         let inference =
             Inference::start(session, None, tokenizer(), limits, Arc::clone(&metrics)).unwrap();
