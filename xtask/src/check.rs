@@ -104,8 +104,8 @@ fn kills_and_load() -> Result<()> {
     full_tests("test(/^(kills|load)::/)", &[("FIDELIO_FULL", "1")])
 }
 
-/// What reads the files that Fidelio writes.
-const READERS: [&str; 7] = [
+/// What reads the files that Fidelio writes, and asks its server.
+const READERS: [&str; 8] = [
     "torch==2.15.0",
     "transformers==5.23.0",
     "peft==0.21.2",
@@ -113,9 +113,11 @@ const READERS: [&str; 7] = [
     "numpy==2.4.6",
     "gguf==0.19.0",
     "xllamacpp==2026.10.11549",
+    "openai==3.57.0",
 ];
 
-/// Adapters and exports, loaded by PEFT, transformers and llama.cpp.
+/// Adapters and exports, loaded by PEFT, transformers and llama.cpp; a server, asked by OpenAI's
+/// client.
 fn foreign_software() -> Result<()> {
     let python = python::environment(&READERS)?;
     full_tests("test(foreign::)", &[("FIDELIO_FOREIGN_PYTHON", &python.to_string_lossy())])

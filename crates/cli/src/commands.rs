@@ -24,6 +24,7 @@ pub(crate) mod predict;
 pub(crate) mod reference;
 pub(crate) mod render_config;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod train;
 pub(crate) mod visualize;
 
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Generate(args) => generate::run(&args, &global, ui),
         Command::Embed(args) => embed::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
+        Command::Serve(args) => serve::run(&args, &global, ui),
         Command::Index(args) => index::run(&args, &global, ui),
         Command::Compare(args) => compare::run(&args, ui),
         Command::Visualize(args) => visualize::run(&args, ui),

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, io, path::PathBuf};
 
 use fidelio::{Error, generate::GenerateError, retrieval::RetrievalError, weights::WeightsError};
+use fidelio_serve::ServeError;
 
 /// The work failed.
 pub(crate) const FAILED: u8 = 1;
@@ -20,6 +21,8 @@ pub(crate) enum Failure {
     Read { path: PathBuf, source: io::Error },
     /// A file that the command itself writes.
     Write { path: PathBuf, source: io::Error },
+    /// The server's reasons.
+    Server(ServeError),
     /// The command's own answer is bad news, told already.
     Found,
     /// The user stopped it; `kept` says what became of the work.
@@ -54,7 +57,10 @@ impl Failure {
                 | Error::Weights(WeightsError::Write { .. }) => FAILED,
                 _ => IMPOSSIBLE,
             },
-            Self::Usage { .. } | Self::Read { .. } | Self::Write { .. } => IMPOSSIBLE,
+            Self::Server(ServeError::Thread { .. }) => FAILED,
+            Self::Usage { .. } | Self::Read { .. } | Self::Write { .. } | Self::Server(_) => {
+                IMPOSSIBLE
+            }
         }
     }
 
@@ -62,6 +68,7 @@ impl Failure {
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Library(error) => error.to_string(),
+            Self::Server(error) => error.to_string(),
             Self::Usage { message, .. } => message.clone(),
             Self::Read { path, .. } => format!("cannot read `{}`", path.display()),
             Self::Write { path, .. } => format!("cannot write `{}`", path.display()),
@@ -75,6 +82,7 @@ impl Failure {
     pub(crate) fn causes(&self) -> Vec<String> {
         let first: Option<&(dyn std::error::Error + 'static)> = match self {
             Self::Library(error) => std::error::Error::source(error),
+            Self::Server(error) => std::error::Error::source(error),
             Self::Read { source, .. } | Self::Write { source, .. } => Some(source),
             _ => None,
         };
@@ -85,6 +93,7 @@ impl Failure {
     pub(crate) fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Library(error) => error.hint(),
+            Self::Server(error) => error.hint(),
             Self::Usage { hint, .. } => hint.as_deref().map(Cow::Borrowed),
             _ => None,
         }
@@ -94,6 +103,12 @@ impl Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self::Library(error)
+    }
+}
+
+impl From<ServeError> for Failure {
+    fn from(error: ServeError) -> Self {
+        Self::Server(error)
     }
 }
 

@@ -40,6 +40,11 @@ impl Ui {
         self.json
     }
 
+    /// Whether only results and problems are to be said.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Text to stdout, as it is.
     #[expect(clippy::unused_self, reason = "all data goes out through one value")]
     pub(crate) fn print(&self, text: &str) -> Result<(), Failure> {

@@ -6,14 +6,14 @@ use fidelio_backend::{AdapterId, Session};
 use fidelio_generate::{Decoding, Engine, FinishReason, Limits, Request};
 use fidelio_prompting::{
     ChatUse, Conversation, Layout, LayoutSpec, Outcome, Purpose, Renderer, Row, Rules,
-    Source as PromptSource,
+    Source as PromptSource, SpecialTokens,
 };
 use fidelio_weights::Progress;
 use serde::Serialize;
 
 use crate::{
-    Error, Flow, Machine, Model, Opening, RunFile, adapters::Trained, provenance::check_base,
-    train::check_same,
+    Error, Flow, Machine, Model, Opening, RunFile, Serving, adapters::Trained,
+    provenance::check_base, train::check_same,
 };
 
 /// The field that a prompt from the outside fills.
@@ -165,9 +165,28 @@ impl Generator {
     /// # Errors
     /// When it cannot be rendered.
     pub fn conversation(&self, talk: &Conversation) -> Result<Vec<u32>, Error> {
-        let column = PromptSource::Messages { column: "messages".into(), output: None };
-        let renderer = self.model.renderer(column, rules(ChatUse::Always, None))?;
+        let renderer = self.chat_renderer(rules(ChatUse::Always, None))?;
         Ok(tokens(renderer.render_conversation(talk, Purpose::Answer)?))
+    }
+
+    /// Takes it apart for a server, which batches requests as they come.
+    ///
+    /// # Errors
+    /// When the model's chat template is broken.
+    pub fn into_serving(mut self) -> Result<Serving, Error> {
+        // A person at a terminal may write special tokens; strangers' messages are text.
+        let special_tokens_in_data = SpecialTokens::Escape;
+        let of_strangers = Rules { special_tokens_in_data, ..rules(ChatUse::Always, None) };
+        let chat =
+            self.has_chat_template().then(|| self.chat_renderer(of_strangers)).transpose()?;
+        Ok(Serving {
+            chat,
+            plain: self.renderer(true, None)?,
+            decoding: self.decoding()?,
+            tokenizer: self.model.vocabulary().shared_tokenizer(),
+            adapter: self.adapter,
+            session: self.session.take().expect("the session comes back after every call"),
+        })
     }
 
     /// Continues a prompt; `on` gets the text as it comes and says whether to go on.
@@ -194,6 +213,11 @@ impl Generator {
         (session.as_mut(), self.adapter)
     }
 
+    fn chat_renderer(&self, rules: Rules) -> Result<Renderer, Error> {
+        let column = PromptSource::Messages { column: "messages".into(), output: None };
+        self.model.renderer(column, rules)
+    }
+
     fn renderer(&self, raw: bool, system: Option<String>) -> Result<Renderer, Error> {
         let spec = LayoutSpec { input: PROMPT.into(), ..LayoutSpec::default() };
         let layout = Layout::new(&spec, &[PROMPT.to_owned()])
@@ -205,7 +229,7 @@ impl Generator {
 
 /// A person at a terminal may well want to write special tokens.
 fn rules(chat: ChatUse, system: Option<String>) -> Rules {
-    let special_tokens_in_data = fidelio_prompting::SpecialTokens::Allow;
+    let special_tokens_in_data = SpecialTokens::Allow;
     Rules { chat, system, special_tokens_in_data, ..Rules::default() }
 }
 

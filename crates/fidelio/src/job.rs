@@ -149,7 +149,8 @@ impl Job {
         Self::settle(machine, run, model, device, rows, data)
     }
 
-    fn settle(
+    /// Settles everything for rows that are there already.
+    pub(crate) fn settle(
         machine: &Machine,
         run: &RunFile,
         model: Model,

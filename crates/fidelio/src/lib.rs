@@ -54,8 +54,10 @@ mod predict;
 mod provenance;
 mod report;
 mod results;
+mod row_answerer;
 mod run_file;
 mod runs;
+mod serving;
 mod survey;
 mod train;
 mod validation;
@@ -114,9 +116,11 @@ pub use predict::{Prediction, Predictions, Usage};
 pub use provenance::{Hashed, Named, Provenance};
 pub use report::report;
 pub use results::{Results, next_run_folder};
+pub use row_answerer::RowAnswerer;
 pub use run_file::RunFile;
 pub use runs::{
     Answer, Answers, Curves, EvaluationLine, Measured, RunRecord, StepLine, TrainingRecord,
 };
+pub use serving::Serving;
 pub use survey::{Lengths, Survey};
 pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, merged_folder, model_folder};

@@ -180,23 +180,28 @@ impl ModelFlags {
     /// Puts it on its device.
     pub(crate) fn open(&self, machine: &Machine, ui: &Ui) -> Result<Generator, Failure> {
         let progress = Downloads::new(ui);
-        let Some(folder) = &self.model_path else {
+        let Some(run) = self.run()? else {
             let precision = self.precision.map(Arithmetic::precision).unwrap_or_default();
             let how = Opening { precision, ..Opening::default() };
             return Ok(Generator::open(machine, &self.model, &self.device, &how, &progress)?);
         };
+        let generator = Generator::of_run(machine, &run, &progress)?;
+        if let Some(note) = generator.note() {
+            ui.note(format!("note: {note}"));
+        }
+        Ok(generator)
+    }
+
+    /// The training run, where one is named.
+    pub(crate) fn run(&self) -> Result<Option<RunFile>, Failure> {
+        let Some(folder) = &self.model_path else { return Ok(None) };
         let mut overrides =
             vec![Override::new(format!("device={}", Value::from(self.device.as_str())))];
         if let Some(precision) = self.precision {
             let precision = precision.precision().name();
             overrides.push(Override::new(format!("precision={precision}")));
         }
-        let run = self.base.run(folder, &overrides)?;
-        let generator = Generator::of_run(machine, &run, &progress)?;
-        if let Some(note) = generator.note() {
-            ui.note(format!("note: {note}"));
-        }
-        Ok(generator)
+        self.base.run(folder, &overrides).map(Some)
     }
 }
 

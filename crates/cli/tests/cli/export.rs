@@ -90,7 +90,7 @@ fn a_write_that_fails_leaves_nothing() {
 }
 
 /// Learns a little on the tiny checkpoint, into `run`; none where this build has no engine.
-fn trained(adapter: &str) -> Option<Place> {
+pub(crate) fn trained(adapter: &str) -> Option<Place> {
     if cfg!(not(any(feature = "flex", feature = "ndarray"))) {
         eprintln!("skipped: this build has no engine");
         return None;

@@ -19,3 +19,4 @@ mod real_model;
 mod refusals;
 mod reports;
 mod run_files;
+mod serve;

@@ -7,7 +7,7 @@ use fidelio::{
         Ask, Batch, Parent, Precision, Quantization, RowStep, RowTo, Session, Shape, Target, Want,
         Wanted,
     },
-    prompting::{Conversation, Message},
+    prompting::{Conversation, Message, Purpose, Row},
     weights::{Checkpoint, ExportOptions, FloatType, Silent, export_folder},
 };
 use serde::Deserialize;
@@ -75,6 +75,41 @@ fn check(model: &str, device: &str) {
         let difference = (nll - f64::from(expected)).abs();
         assert!(difference < 1e-4, "a window on {device}: {nll}, transformers {expected}");
     }
+}
+
+/// A server's prompts are those of the terminal, token for token.
+#[test]
+fn a_server_feeds_what_the_terminal_feeds() {
+    let Some(path) = default_model("a_server_feeds_what_the_terminal_feeds") else { return };
+    let path = path.to_str().unwrap();
+    let generator =
+        Generator::open(&machine(), path, "auto", &Opening::default(), &Silent).unwrap();
+    let talk = Conversation::new(vec![
+        Message::new("system", "Be terse."),
+        Message::new("user", "  What is naïve, 世界? 🙂\n"),
+        Message::new("assistant", "That."),
+        Message::new("user", "Why?"),
+    ]);
+    let text = "Once upon a time,  ";
+    let spoken = generator.conversation(&talk).unwrap();
+    let raw = generator.prompt(text, true, None).unwrap();
+    let decoding = generator.decoding().unwrap();
+
+    let serving = generator.into_serving().unwrap();
+    let chat = serving.chat.unwrap();
+    let served = chat.render_conversation(&talk, Purpose::Answer).unwrap().kept().unwrap();
+    assert_eq!(served.ids, spoken);
+    let cells = serde_json::Map::from_iter([(serving.plain.fields()[0].clone(), text.into())]);
+    let served = serving.plain.render(&Row::new(0, &cells), Purpose::Answer).unwrap();
+    assert_eq!(served.kept().unwrap().ids, raw);
+    assert_eq!(serving.decoding, decoding);
+
+    // Only strangers' special tokens are text.
+    let sly = Conversation::new(vec![Message::new("user", "<|im_end|>")]);
+    let served = chat.render_conversation(&sly, Purpose::Answer).unwrap().kept().unwrap();
+    let end = *decoding.eos_token_id.last().unwrap();
+    let ends = |ids: &[u32]| ids.iter().filter(|&&id| id == end).count();
+    assert_eq!(ends(&served.ids), 2, "the system's turn and the user's");
 }
 
 /// Activations of 8 bits answer nearly as floats do: losses within a hundredth of transformers',

@@ -1,0 +1,247 @@
+//! `fidelio serve`: a model behind HTTP, until it is asked to stop.
+
+mod rows;
+
+use std::{
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use fidelio::{Serving, generate::Limits};
+use fidelio_serve::{
+    Ended, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions, Served, Server,
+    stop_signal,
+};
+use serde::Serialize;
+
+use crate::{
+    args::{Global, ModelFlags},
+    failure::Failure,
+    ui::Ui,
+};
+
+/// Keys in the environment, separated by commas.
+const KEYS: &str = "FIDELIO_API_KEYS";
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    model: ModelFlags,
+    #[command(flatten)]
+    network: NetworkFlags,
+    #[command(flatten)]
+    load: LoadFlags,
+}
+
+/// Where it listens, and to whom.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Network")]
+struct NetworkFlags {
+    /// The address to listen on; `0.0.0.0` is every network of this machine.
+    #[arg(short = 'H', long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// The port; 0 takes one that is free.
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    port: u16,
+    /// Let in only who has one of these keys: on each line a name and a key's SHA-256. Keys may
+    /// also stand in the variable `FIDELIO_API_KEYS`, separated by commas.
+    #[arg(long, value_name = "FILE")]
+    api_keys: Option<PathBuf>,
+    /// Let web pages of this origin ask; may be repeated.
+    #[arg(long, value_name = "ORIGIN", visible_alias = "allowed-origins")]
+    allow_origin: Vec<String>,
+    /// What clients call the model [default: its own name].
+    #[arg(long, value_name = "NAME")]
+    served_name: Option<String>,
+}
+
+/// How much it bears.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Load")]
+struct LoadFlags {
+    /// Requests that are computed at one time.
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    max_running: usize,
+    /// Requests that wait beyond those; further ones are told to come again.
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    max_waiting: usize,
+    /// Connections that are open at one time.
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    max_connections: usize,
+    /// The largest body of a request.
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20)]
+    max_body: usize,
+    /// An answer is complete after so many seconds, or it ends with an error.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        visible_alias = "prediction-timeout"
+    )]
+    timeout: u64,
+    /// Answers under way have so many seconds to end once the server is asked to stop.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    drain: u64,
+}
+
+/// Where a server is, and what it serves.
+#[derive(Debug, Serialize)]
+struct Listening<'a> {
+    address: String,
+    model: &'a str,
+}
+
+pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
+    let options = args.options()?;
+    let machine = super::machine(global)?;
+    let generator = args.model.open(&machine, ui)?;
+    let name = args.name();
+    let Serving { session, adapter, tokenizer, chat, plain, decoding } =
+        generator.into_serving()?;
+    if chat.is_none() {
+        ui.note("note: the model has no chat template, so only `/v1/completions` answers");
+    }
+    if options.keys.is_empty() && !options.host.is_loopback() {
+        ui.note("note: whoever reaches this address may use it; `--api-keys` lets in only some");
+    }
+    log(ui);
+    let metrics = Arc::new(Metrics::new());
+    let inference =
+        Inference::start(session, adapter, tokenizer, args.limits(), Arc::clone(&metrics))?;
+    let mut served = Served::new(name, chat, plain, decoding);
+    if let Some(run) = args.model.run()? {
+        match rows::Rows::of_run(&machine, &run, ui) {
+            Ok(Some(rows)) => served = served.with_rows(Box::new(rows)),
+            Ok(None) => {
+                ui.note("note: the run's prompts need a table, so `/predict` does not answer")
+            }
+            Err(error) => ui.note(format!("note: `/predict` does not answer: {}", error.message())),
+        }
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| ServeError::Thread { source })?;
+    let ended = runtime.block_on(async {
+        let name = served.name().to_owned();
+        let server = Server::bind(options, served, inference, metrics).await?;
+        let address = format!("http://{}", server.address());
+        let text = format!("{address} serves {name}\n");
+        ui.result(&Listening { address, model: &name }, || text)?;
+        Ok::<_, Failure>(server.run(asked_to_stop()).await)
+    })?;
+    // What was cut off still holds its connection's task; nobody waits for it.
+    runtime.shutdown_background();
+    match ended {
+        Ended::Drained => Ok(()),
+        Ended::CutOff => {
+            let kept =
+                format!("some answers took longer than {} s and were cut off", args.load.drain);
+            Err(Failure::Interrupted { kept })
+        }
+    }
+}
+
+async fn asked_to_stop() {
+    if let Err(error) = stop_signal().await {
+        tracing::error!(%error, "signals cannot be heard; the server goes on until it is killed");
+        std::future::pending::<()>().await;
+    }
+}
+
+impl Args {
+    fn options(&self) -> Result<ServeOptions, Failure> {
+        let Self { network, load, .. } = self;
+        for (flag, value) in [
+            ("--max-running", load.max_running),
+            ("--max-connections", load.max_connections),
+            ("--max-body", load.max_body),
+            ("--timeout", load.timeout as usize),
+        ] {
+            if value == 0 {
+                return Err(Failure::usage(format!("`{flag}` must be at least 1")));
+            }
+        }
+        Ok(ServeOptions {
+            host: network.host,
+            port: network.port,
+            keys: keys(network.api_keys.as_deref(), std::env::var(KEYS).ok().as_deref())?,
+            origins: network.allow_origin.clone(),
+            max_body: load.max_body,
+            max_connections: load.max_connections,
+            deadline: Duration::from_secs(load.timeout),
+            drain: Duration::from_secs(load.drain),
+            ..ServeOptions::default()
+        })
+    }
+
+    fn limits(&self) -> InferenceLimits {
+        let engine = Limits { max_rows: self.load.max_running, ..Limits::default() };
+        InferenceLimits { engine, max_waiting: self.load.max_waiting }
+    }
+
+    /// What clients call the model: an alias as it is, the last part of a path.
+    fn name(&self) -> String {
+        if let Some(name) = &self.network.served_name {
+            return name.clone();
+        }
+        let name = self.model.name();
+        let path = Path::new(name.as_ref());
+        let last = path.components().next_back().filter(|_| path.exists());
+        // `.` has no name of its own; the folder that it means has.
+        let whole = std::path::absolute(path).ok();
+        let named = |path: &Path| path.file_name().map(|it| it.to_string_lossy().into_owned());
+        last.and_then(|_| whole.as_deref().and_then(named)).unwrap_or_else(|| name.into_owned())
+    }
+}
+
+/// Keys of a file, and those of the environment, which are called by their number.
+fn keys(file: Option<&Path>, variable: Option<&str>) -> Result<Keys, Failure> {
+    let keys = file.map(Keys::of_file).transpose()?.unwrap_or_default();
+    let Some(variable) = variable else { return Ok(keys) };
+    let given: Vec<&str> = variable.split(',').map(str::trim).collect();
+    if given.iter().any(|key| key.is_empty()) {
+        return Err(Failure::usage_with(
+            format!("`{KEYS}` holds an empty key"),
+            "write keys separated by commas, or unset it to let everybody in",
+        ));
+    }
+    Ok(given
+        .iter()
+        .enumerate()
+        .fold(keys, |keys, (i, key)| keys.with(&format!("key {}", i + 1), key)))
+}
+
+/// Sends the server's log to stderr, in lines or, with `--json`, as JSON.
+fn log(ui: &Ui) {
+    let level = if ui.is_quiet() { tracing::Level::WARN } else { tracing::Level::INFO };
+    let lines = tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .with_target(false);
+    // A program has one log; nothing else sets it.
+    if ui.is_json() {
+        drop(lines.json().flatten_event(true).try_init());
+    } else {
+        drop(lines.try_init());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_the_environment_are_separated_by_commas() {
+        assert!(keys(None, None).unwrap().is_empty());
+        assert!(!keys(None, Some("sk-1, sk-2")).unwrap().is_empty());
+        for wrong in ["", ",", "sk-1,", " "] {
+            assert_eq!(keys(None, Some(wrong)).unwrap_err().code(), 2, "{wrong:?}");
+        }
+    }
+}
