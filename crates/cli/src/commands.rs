@@ -21,6 +21,7 @@ pub(crate) mod models;
 pub(crate) mod plan;
 pub(crate) mod plugin;
 pub(crate) mod predict;
+pub(crate) mod probe;
 pub(crate) mod reference;
 pub(crate) mod render_config;
 pub(crate) mod schema;

@@ -29,7 +29,7 @@ fn main() -> std::io::Result<()> {
             .find_map(|line| line.strip_prefix("# ").filter(|line| !line.starts_with("set: ")))
             .unwrap_or("");
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let said = match fidelio_config::parse("run.yaml", &text, &overrides) {
+        let said = match fidelio_config::parse_any("run.yaml", &text, &overrides) {
             Ok(_) => "nothing is wrong".to_owned(),
             Err(problems) => problems.to_string(),
         };

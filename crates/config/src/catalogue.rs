@@ -15,6 +15,7 @@ mod lora;
 mod machine;
 mod optimizer;
 mod preprocessing;
+mod probe;
 mod prompt;
 mod quantization;
 mod retrieval;
@@ -25,10 +26,13 @@ mod walk;
 
 pub use feature::{Metric, metrics_of};
 pub(crate) use finetune::OF_LOSS;
+pub use probe::PROBE_FILE;
 pub(crate) use retrieval::RETRIEVAL;
 pub use top::RUN_FILE;
 pub(crate) use walk::shorthand;
-pub use walk::{Entry, entries};
+pub use walk::{Entry, entries, entries_of};
+
+use crate::run::ModelType;
 
 use crate::view::View;
 
@@ -39,6 +43,14 @@ pub struct Section {
     pub doc: &'static str,
     /// Its keys; several groups where sections share some.
     pub keys: &'static [&'static [Key]],
+}
+
+/// The top level of a run file for this kind of model.
+pub fn root(of: ModelType) -> &'static Section {
+    match of {
+        ModelType::Llm => &RUN_FILE,
+        ModelType::Ecd => &PROBE_FILE,
+    }
 }
 
 /// One key of a section.

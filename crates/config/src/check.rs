@@ -10,8 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
 
-use crate::catalogue::{Fill, Key, RUN_FILE, Section, Status, Type, Union, Variant};
+use crate::catalogue::{self, Fill, Key, Section, Status, Type, Union, Variant};
 use crate::problem::{Found, Kind, Problem};
+use crate::run::ModelType;
 use crate::source::{Source, Span};
 use crate::suggest::nearest;
 use crate::view::join;
@@ -40,17 +41,18 @@ pub(crate) struct Checked {
     pub(crate) broken: BTreeSet<String>,
 }
 
-/// Checks a whole run file.
-pub(crate) fn check(root: &Node, sources: &[Source]) -> Checked {
+/// Checks a whole run file of this kind of model.
+pub(crate) fn check(root: &Node, sources: &[Source], model: ModelType) -> Checked {
     let mut walk = Walk {
         sources,
+        model,
         live: true,
         problems: Found::default(),
         places: BTreeMap::new(),
         broken: BTreeSet::new(),
     };
     let written = if let Shape::Map(map) = &root.shape {
-        walk.section(&RUN_FILE, map, root, "")
+        walk.section(catalogue::root(model), map, root, "")
     } else {
         walk.wrong("", root, "a run file is a map of keys", None);
         None
@@ -65,6 +67,7 @@ pub(crate) fn check(root: &Node, sources: &[Source]) -> Checked {
 
 struct Walk<'a> {
     sources: &'a [Source],
+    model: ModelType,
     /// False inside a section that is not built: one complaint about it is enough.
     live: bool,
     problems: Found,

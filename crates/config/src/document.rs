@@ -4,84 +4,178 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::check::{self, Checked, Place};
 use crate::overrides::{self, Override};
 use crate::problem::{Found, Kind, Problem, Problems};
-use crate::run::RunConfig;
+use crate::run::{ModelType, ProbeConfig, RunConfig};
 use crate::source::{Source, Span};
 use crate::yaml::{self, MAX_BYTES, Node, Shape};
 use crate::{render, rules, settle};
 
 /// A sound run file.
 #[derive(Debug, Clone)]
-pub struct Document {
+pub struct Document<C = RunConfig> {
     /// What it says.
-    pub config: RunConfig,
+    pub config: C,
     settled: Value,
     sources: Vec<Source>,
     places: BTreeMap<String, Place>,
 }
 
-/// Reads and checks the run file at `path`, overrides applied.
+/// A sound run file of any kind of model.
+#[derive(Debug, Clone)]
+pub enum AnyDocument {
+    /// Of `model_type: llm`.
+    Llm(Box<Document>),
+    /// Of `model_type: ecd`.
+    Ecd(Box<Document<ProbeConfig>>),
+}
+
+/// Reads and checks the run file of a language model at `path`, overrides applied.
+///
+/// # Errors
+/// Every problem of the file at once; that it is of another kind of model is one.
+pub fn load(path: &Path, overrides: &[Override]) -> Result<Document, Problems> {
+    let (name, text) = read_named(path)?;
+    parse(&name, &text, overrides)
+}
+
+/// The same for a run file of any kind of model.
 ///
 /// # Errors
 /// Every problem of the file at once.
-pub fn load(path: &Path, overrides: &[Override]) -> Result<Document, Problems> {
+pub fn load_any(path: &Path, overrides: &[Override]) -> Result<AnyDocument, Problems> {
+    let (name, text) = read_named(path)?;
+    parse_any(&name, &text, overrides)
+}
+
+/// Checks the text of a run file of a language model; `name` is what problems call it.
+///
+/// # Errors
+/// Every problem of the text at once; that it is of another kind of model is one.
+pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Document, Problems> {
+    let tree = Tree::read(name, text, overrides)?;
+    match tree.model {
+        ModelType::Llm => tree.settle(),
+        ModelType::Ecd => Err(tree.refused_probe()),
+    }
+}
+
+/// The same for a run file of any kind of model.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn parse_any(name: &str, text: &str, overrides: &[Override]) -> Result<AnyDocument, Problems> {
+    let tree = Tree::read(name, text, overrides)?;
+    match tree.model {
+        ModelType::Llm => tree.settle().map(|it| AnyDocument::Llm(Box::new(it))),
+        ModelType::Ecd => tree.settle().map(|it| AnyDocument::Ecd(Box::new(it))),
+    }
+}
+
+/// A run file before its keys are looked at.
+struct Tree {
+    sources: Vec<Source>,
+    root: Node,
+    model: ModelType,
+    problems: Found,
+}
+
+impl Tree {
+    fn read(name: &str, text: &str, overrides: &[Override]) -> Result<Self, Problems> {
+        let mut sources = vec![Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text))];
+        sources.extend(overrides.iter().map(|it| Source::new("--set", it.text())));
+        let root = match yaml::parse(&sources, 0, 0) {
+            Ok(root) => root,
+            Err(problem) => return Err(Problems::new(sources, vec![problem])),
+        };
+        let mut root = root
+            .unwrap_or_else(|| Node { span: Span::new(0, 0..0), shape: Shape::Map(Vec::new()) });
+        let mut problems = Found::default();
+        for number in 1..sources.len() {
+            let model = model_of(&root);
+            if let Err(problem) = overrides::apply(&mut root, &sources, number, model) {
+                problems.push(problem);
+            }
+        }
+        let model = model_of(&root);
+        Ok(Self { sources, root, model, problems })
+    }
+
+    fn settle<C: DeserializeOwned>(self) -> Result<Document<C>, Problems> {
+        let Self { sources, root, model, mut problems } = self;
+        let mut checked = check::check(&root, &sources, model);
+        let settled = settle::settle(&mut checked, &sources, model);
+        let across = rules::rules(&checked, &settled, &sources, model);
+        let Checked { problems: found, places, .. } = checked;
+        problems.append(found);
+        problems.append(across);
+        if !problems.is_empty() {
+            return Err(Problems::of(sources, problems));
+        }
+        match C::deserialize(&settled) {
+            Ok(config) => Ok(Document { config, settled, sources, places }),
+            Err(error) => {
+                // The catalogue and the types disagree; a test keeps them together.
+                let problem =
+                    Problem::new(Kind::WrongType, "", format!("Fidelio's own mistake: {error}"));
+                Err(Problems::new(sources, vec![problem]))
+            }
+        }
+    }
+
+    fn refused_probe(self) -> Problems {
+        let message = "`model_type: ecd` is a head on vectors, and this is for language models";
+        let mut problem = Problem::new(Kind::NotAllowed, "model_type", message).hint(
+            "`check`, `render-config`, `train`, `evaluate`, `predict` and `experiment` take it",
+        );
+        if let Some(entry) = model_type(&self.root) {
+            problem = problem.at(&self.sources, entry.value.span, "");
+        }
+        Problems::new(self.sources, vec![problem])
+    }
+}
+
+fn model_type(root: &Node) -> Option<&yaml::Entry> {
+    let Shape::Map(entries) = &root.shape else { return None };
+    entries.iter().find(|entry| &*entry.key == "model_type")
+}
+
+/// The kind of model that a file is for; one that says none is looked at as a language model's.
+fn model_of(root: &Node) -> ModelType {
+    match model_type(root).map(|entry| &entry.value.shape) {
+        Some(Shape::Scalar(scalar)) if &*scalar.text == "ecd" => ModelType::Ecd,
+        _ => ModelType::Llm,
+    }
+}
+
+fn read_named(path: &Path) -> Result<(String, String), Problems> {
     let name = path.display().to_string();
     match read(path) {
-        Ok(text) => parse(&name, &text, overrides),
+        Ok(text) => Ok((name, text)),
         Err(problem) => Err(Problems::new(vec![Source::new(name, "")], vec![problem])),
     }
 }
 
-/// Checks the text of a run file; `name` is what problems call it.
-///
-/// # Errors
-/// Every problem of the text at once.
-pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Document, Problems> {
-    let mut sources = vec![Source::new(name, text.strip_prefix('\u{feff}').unwrap_or(text))];
-    sources.extend(overrides.iter().map(|it| Source::new("--set", it.text())));
-    let root = match yaml::parse(&sources, 0, 0) {
-        Ok(root) => root,
-        Err(problem) => return Err(Problems::new(sources, vec![problem])),
-    };
-    let mut root =
-        root.unwrap_or_else(|| Node { span: Span::new(0, 0..0), shape: Shape::Map(Vec::new()) });
-    let mut problems = Found::default();
-    for number in 1..sources.len() {
-        if let Err(problem) = overrides::apply(&mut root, &sources, number) {
-            problems.push(problem);
-        }
+impl AnyDocument {
+    /// The run file as canonical YAML with every default filled.
+    pub fn render(&self) -> String {
+        render::render(self.settled())
     }
-    let mut checked = check::check(&root, &sources);
-    let settled = settle::settle(&mut checked, &sources);
-    let across = rules::rules(&checked, &settled, &sources);
-    let Checked { problems: found, places, .. } = checked;
-    problems.append(found);
-    problems.append(across);
-    if !problems.is_empty() {
-        return Err(Problems::of(sources, problems));
-    }
-    match RunConfig::deserialize_from(&settled) {
-        Ok(config) => Ok(Document { config, settled, sources, places }),
-        Err(error) => {
-            // The catalogue and the types disagree; a test keeps them together.
-            let problem =
-                Problem::new(Kind::WrongType, "", format!("Fidelio's own mistake: {error}"));
-            Err(Problems::new(sources, vec![problem]))
+
+    /// The run file with every default filled, as a value.
+    pub fn settled(&self) -> &Value {
+        match self {
+            Self::Llm(document) => document.settled(),
+            Self::Ecd(document) => document.settled(),
         }
     }
 }
 
-impl RunConfig {
-    fn deserialize_from(value: &Value) -> Result<Self, serde_json::Error> {
-        serde::Deserialize::deserialize(value)
-    }
-}
-
-impl Document {
+impl<C> Document<C> {
     /// The run file as canonical YAML with every default filled; loading it gives an equal
     /// document.
     pub fn render(&self) -> String {

@@ -1,6 +1,7 @@
 //! Run files: parse with positions, check, fill defaults; JSON Schema and reference pages.
 //!
-//! A run file is YAML with the keys of Ludwig's `model_type: llm`. [`load`] reads one and either
+//! A run file is YAML with the keys of Ludwig's `model_type: llm`; [`load_any`] reads those of heads
+//! on vectors (`model_type: ecd`) too. [`load`] reads one and either
 //! returns a [`Document`], whose [`RunConfig`] has every default filled, or [`Problems`]: all of
 //! them at once, each with its line, what is wrong, why, and what was probably meant. No key is
 //! ever ignored.
@@ -46,7 +47,7 @@ mod view;
 mod yaml;
 
 pub use check::Place;
-pub use document::{Document, load, parse};
+pub use document::{AnyDocument, Document, load, load_any, parse, parse_any};
 pub use overrides::Override;
 pub use problem::{Kind, Label, Problem, Problems};
 pub use reference::{built_paths, reference_page};

@@ -2,6 +2,7 @@
 
 use crate::catalogue::shorthand;
 use crate::problem::{Kind, Problem};
+use crate::run::ModelType;
 use crate::source::{Source, Span};
 use crate::yaml::{self, Entry, Node, Shape};
 
@@ -36,7 +37,12 @@ struct Part {
 }
 
 /// Applies the override that is source `number` to the tree.
-pub(crate) fn apply(root: &mut Node, sources: &[Source], number: usize) -> Result<(), Problem> {
+pub(crate) fn apply(
+    root: &mut Node,
+    sources: &[Source],
+    number: usize,
+    model: ModelType,
+) -> Result<(), Problem> {
     let text = sources.get(number).map_or("", Source::text);
     let whole = Span::new(number, 0..text.len());
     let Some((parts, value_at)) = path(text, number) else {
@@ -53,7 +59,7 @@ pub(crate) fn apply(root: &mut Node, sources: &[Source], number: usize) -> Resul
         span: Span::new(number, value_at..text.len()),
         shape: Shape::Scalar(yaml::Scalar { text: "".into(), plain: true }),
     });
-    set(root, &parts, value, sources, "")
+    set(root, &parts, value, (sources, model), "")
 }
 
 /// The parts before the `=`, and where the value begins. A part in double quotes may hold dots.
@@ -84,7 +90,7 @@ fn set(
     here: &mut Node,
     parts: &[Part],
     value: Node,
-    sources: &[Source],
+    (sources, model): (&[Source], ModelType),
     above: &str,
 ) -> Result<(), Problem> {
     let Some((part, rest)) = parts.split_first() else {
@@ -96,7 +102,7 @@ fn set(
         *here = Node { span: part.span, shape: Shape::Map(Vec::new()) };
     }
     // `split: fixed` is short for `{type: fixed}`; a key below it makes it long.
-    if let (Shape::Scalar(_), Some(tag)) = (&here.shape, shorthand(above)) {
+    if let (Shape::Scalar(_), Some(tag)) = (&here.shape, shorthand(model, above)) {
         let value = here.clone();
         let entry = Entry { key: tag.into(), key_span: here.span, value };
         here.shape = Shape::Map(vec![entry]);
@@ -108,14 +114,14 @@ fn set(
                 if rest.is_empty() {
                     entry.key_span = part.span;
                 }
-                return set(&mut entry.value, rest, value, sources, &at);
+                return set(&mut entry.value, rest, value, (sources, model), &at);
             }
             let shape = match rest.first() {
                 Some(next) if next.name == "0" => Shape::List(Vec::new()),
                 _ => Shape::Map(Vec::new()),
             };
             let mut below = Node { span: part.span, shape };
-            set(&mut below, rest, value, sources, &at)?;
+            set(&mut below, rest, value, (sources, model), &at)?;
             let key = part.name.clone().into_boxed_str();
             entries.push(Entry { key, key_span: part.span, value: below });
             Ok(())
@@ -136,7 +142,7 @@ fn set(
                 items.push(Node { span: part.span, shape: Shape::Map(Vec::new()) });
             }
             match items.get_mut(index) {
-                Some(item) => set(item, rest, value, sources, &at),
+                Some(item) => set(item, rest, value, (sources, model), &at),
                 None => Ok(()),
             }
         }

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::catalogue::{
-    Choice, Entry, Fill, Key, RUN_FILE, Section, Status, Type, Union, When, entries,
+    Choice, Entry, Fill, Key, PROBE_FILE, RUN_FILE, Section, Status, Type, Union, When, entries,
+    entries_of,
 };
 use crate::check::{float_bounds, int_bounds};
 use crate::problem::Kind;
+use crate::run::ModelType;
 
 /// The reference page of all keys, in Markdown.
 pub fn reference_page() -> String {
     // A key that several variants have is one key here.
     let mut paths: BTreeMap<&str, Status> = BTreeMap::new();
-    for entry in entries() {
+    for entry in entries().iter().chain(entries_of(ModelType::Ecd)) {
         let status = paths.entry(&entry.path).or_insert(entry.status);
         if entry.status == Status::Built {
             *status = Status::Built;
@@ -34,7 +36,12 @@ pub fn reference_page() -> String {
         paths.len()
     );
     problems(&mut page);
+    page.push_str(
+        "Run files of `model_type: ecd` have [keys of their own](#heads-on-vectors).\n\n",
+    );
     section(&mut page, "The top level", "", &RUN_FILE, &[]);
+    page.push_str("# Heads on vectors\n\nThe keys of run files of `model_type: ecd`.\n\n");
+    section(&mut page, "The top level of `model_type: ecd`", "", &PROBE_FILE, &[]);
     page
 }
 

@@ -3,6 +3,7 @@
 mod adapter;
 mod adapters;
 mod output;
+mod probe;
 mod prompt;
 mod quantization;
 mod retrieval;
@@ -12,14 +13,25 @@ use serde_json::Value;
 
 use crate::check::Checked;
 use crate::problem::{Found, Kind, Problem};
+use crate::run::ModelType;
 use crate::source::Source;
 use crate::view::{View, join};
 
 /// Checks every rule and returns what breaks one.
-pub(crate) fn rules(checked: &Checked, settled: &Value, sources: &[Source]) -> Found {
+pub(crate) fn rules(
+    checked: &Checked,
+    settled: &Value,
+    sources: &[Source],
+    model: ModelType,
+) -> Found {
     let view = View { written: &checked.written, settled, broken: &checked.broken };
     let mut rules = Rules { view, checked, sources, found: Found::default() };
+    if model == ModelType::Ecd {
+        rules.probe();
+        return rules.found;
+    }
     rules.features();
+    rules.names();
     rules.prompt();
     rules.lengths();
     rules.sampling();
@@ -58,6 +70,9 @@ impl Rules<'_> {
                 self.found.push(problem);
             }
         }
+    }
+
+    pub(super) fn names(&mut self) {
         let names: Vec<(String, String)> = ["input_features", "output_features"]
             .iter()
             .flat_map(|list| {

@@ -4,6 +4,7 @@ mod adapter;
 mod features;
 mod generation;
 mod optimizer;
+mod probe;
 mod prompt;
 mod quantization;
 mod retrieval;
@@ -23,6 +24,11 @@ pub use features::{
 };
 pub use generation::{Generation, OneOrMany};
 pub use optimizer::Optimizer;
+pub use probe::{
+    BinaryLoss, BinaryOutput, CategoryLoss, Classifier, Combiner, Encoder, LabelOutput, NumberLoss,
+    NumberOutput, Numbers, ProbeCells, ProbeConfig, ProbeInput, ProbeLabels, ProbeOutput,
+    ProbeTrainer, ReduceOutput, Regressor, RegularizationType, Truth,
+};
 pub use prompt::{Boundary, ChatTemplate, LearntTurns, Overflow, Prompt, Side, SpecialTokens};
 pub use quantization::{ComputeType, FourBits, Quantization, QuantizationBackend};
 pub use retrieval::{
@@ -135,10 +141,11 @@ impl RunConfig {
 /// The kind of model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[non_exhaustive]
 pub enum ModelType {
     /// A language model.
     Llm,
+    /// Encoders, a combiner and a decoder: here a head on vectors.
+    Ecd,
 }
 
 /// Which rows are used, and how they are split.

@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::{Bound, Choice, Fill, Key, RUN_FILE, Section, Status, Type, Union, Variant};
+use crate::catalogue::{
+    Bound, Choice, Fill, Key, PROBE_FILE, RUN_FILE, Section, Status, Type, Union, Variant,
+};
 use crate::view::join;
 
 /// A JSON Schema of run files, for completion and checks while typing. Rules across keys are not
@@ -14,7 +16,12 @@ pub fn json_schema() -> Value {
     let mut schema = Map::new();
     schema.insert("$schema".into(), json!("http://json-schema.org/draft-07/schema#"));
     schema.insert("title".into(), json!("Fidelio run file"));
-    schema.extend(definitions.section(&RUN_FILE, ""));
+    let of_llm = definitions.section(&RUN_FILE, "");
+    let of_ecd = definitions.section(&PROBE_FILE, "");
+    let ecd = json!({"properties": {"model_type": {"const": "ecd"}}, "required": ["model_type"]});
+    schema.insert("if".into(), ecd);
+    schema.insert("then".into(), Value::Object(of_ecd));
+    schema.insert("else".into(), Value::Object(of_llm));
     schema.insert("definitions".into(), Value::Object(definitions.found));
     Value::Object(schema)
 }

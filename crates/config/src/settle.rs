@@ -5,32 +5,34 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use crate::catalogue::{Fill, Key, RUN_FILE, Section, Status, Type, Union, When};
+use crate::catalogue::{self, Fill, Key, Section, Status, Type, Union, When};
 use crate::check::{Checked, Place};
 use crate::problem::{Kind, Problem};
+use crate::run::ModelType;
 use crate::source::Source;
 use crate::view::{View, at, join};
 
 /// A settled run file: every key that has an effect has its value.
-pub(crate) fn settle(checked: &mut Checked, sources: &[Source]) -> Value {
+pub(crate) fn settle(checked: &mut Checked, sources: &[Source], model: ModelType) -> Value {
+    let root = catalogue::root(model);
     apply_defaults(checked, sources);
     let mut settled = checked.written.clone();
     if let Value::Object(map) = &mut settled {
         map.shift_remove("defaults");
-        fill_section(map, &RUN_FILE);
+        fill_section(map, root);
     }
-    derive(&mut settled, checked);
+    derive(&mut settled, checked, model);
     let mut useless = Vec::new();
     let before = settled.clone();
     let view = View { written: &checked.written, settled: &before, broken: &checked.broken };
     if let Value::Object(map) = &mut settled {
-        prune_section(map, &RUN_FILE, "", &view, &mut useless);
+        prune_section(map, root, "", &view, &mut useless);
     }
     for (path, needs) in useless {
         let problem = useless_key(&path, needs, &checked.places, sources);
         checked.problems.push(problem);
     }
-    order(&settled)
+    order(&settled, root)
 }
 
 fn useless_key(
@@ -157,14 +159,14 @@ fn fill_union(map: &mut Map<String, Value>, union: &'static Union) {
         map.insert(union.tag.to_owned(), Value::from(fallback));
     }
     let variant = map.get(union.tag).and_then(Value::as_str).and_then(|tag| union.variant(tag));
-    for key in variant.into_iter().flat_map(crate::catalogue::Variant::keys) {
+    for key in variant.into_iter().flat_map(catalogue::Variant::keys) {
         fill_key(map, key);
     }
 }
 
 /// Fills what follows from other keys, in the order of the catalogue.
-fn derive(settled: &mut Value, checked: &Checked) {
-    for entry in crate::catalogue::entries() {
+fn derive(settled: &mut Value, checked: &Checked, model: ModelType) {
+    for entry in catalogue::entries_of(model) {
         let Fill::From { derive, .. } = entry.key.fill else { continue };
         if entry.status != Status::Built {
             continue;
@@ -188,17 +190,22 @@ fn derive(settled: &mut Value, checked: &Checked) {
     }
 }
 
-/// The keys that a file has where a path of the catalogue has a free one, `*`: one list for each
-/// way to fill them in; one empty list where the path has none.
+/// What a file has where a path of the catalogue stands for several: keys of a map for `*`, items of
+/// a list for `0`. One list for each way to fill them in; one empty list where there is nothing to
+/// fill in.
 fn free_names(settled: &Value, path: &str) -> Vec<Vec<String>> {
+    let parts: Vec<&str> = path.split('.').collect();
     let mut found = vec![Vec::new()];
-    for (star, _) in path.match_indices('*') {
-        let map = path[..star].trim_end_matches('.');
+    for (place, _) in parts.iter().enumerate().filter(|(_, part)| is_free(part)) {
+        let around = parts[..place].join(".");
         found = found
             .into_iter()
             .flat_map(|names| {
-                let keys = at(settled, &named(map, &names)).and_then(Value::as_object);
-                let keys: Vec<String> = keys.into_iter().flat_map(Map::keys).cloned().collect();
+                let keys: Vec<String> = match at(settled, &named(&around, &names)) {
+                    Some(Value::Object(map)) => map.keys().cloned().collect(),
+                    Some(Value::Array(list)) => (0..list.len()).map(|it| it.to_string()).collect(),
+                    _ => Vec::new(),
+                };
                 keys.into_iter().map(move |key| [names.clone(), vec![key]].concat())
             })
             .collect();
@@ -206,10 +213,14 @@ fn free_names(settled: &Value, path: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// A path of the catalogue with its free keys filled in, in their order.
+fn is_free(part: &str) -> bool {
+    matches!(part, "*" | "0")
+}
+
+/// A path of the catalogue with what it stands for filled in, in order.
 fn named(path: &str, names: &[String]) -> String {
     let mut names = names.iter();
-    let part = |part| if part == "*" { names.next().map_or(part, String::as_str) } else { part };
+    let part = |part| if is_free(part) { names.next().map_or(part, String::as_str) } else { part };
     path.split('.').map(part).collect::<Vec<_>>().join(".")
 }
 
@@ -279,7 +290,7 @@ fn prune_value(
         (Type::Union(union), Value::Object(map)) => {
             let tag = map.get(union.tag).and_then(Value::as_str).map(str::to_owned);
             let variant = tag.and_then(|tag| union.variant(&tag));
-            for key in variant.into_iter().flat_map(crate::catalogue::Variant::keys) {
+            for key in variant.into_iter().flat_map(catalogue::Variant::keys) {
                 prune_key(map, key, path, view, found);
             }
         }
@@ -298,10 +309,10 @@ fn prune_value(
 }
 
 /// The same value with keys in the catalogue's order, so that equal run files print equally.
-fn order(settled: &Value) -> Value {
+fn order(settled: &Value, root: &'static Section) -> Value {
     let mut settled = settled.clone();
     if let Value::Object(map) = &mut settled {
-        order_section(map, &RUN_FILE);
+        order_section(map, root);
     }
     settled
 }

@@ -1,7 +1,7 @@
 //! How good are these answers? Metrics over predicted and expected values, each headline figure
 //! with a bootstrap interval, and reports for people and for programs.
 //!
-//! The main types are [`CategoryStatistics`] and [`TextStatistics`], which [`Report`] gathers per
+//! The main types are [`CategoryStatistics`], [`TextStatistics`] and [`NumberStatistics`], which [`Report`] gathers per
 //! output feature; [`LabelMatcher`] turns decoded text into a label first.
 //!
 //! ```
@@ -31,6 +31,7 @@ mod error;
 mod estimate;
 mod matching;
 mod metric;
+mod number;
 mod perplexity;
 mod probability;
 mod report;
@@ -49,6 +50,7 @@ pub use error::EvalError;
 pub use estimate::{Bootstrap, Estimate};
 pub use matching::{LabelMatcher, MatchKind, MatchRule, Matched};
 pub use metric::{Better, Figure};
+pub use number::{NumberBaseline, NumberStatistics};
 pub use perplexity::{LossSum, perplexity};
 pub use probability::{HitsAtK, ProbabilityStatistics, roc_auc};
 pub use report::{FeatureStatistics, Report};

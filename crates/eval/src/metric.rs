@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{CategoryStatistics, DocumentStatistics, Estimate, FeatureStatistics, TextStatistics};
+use crate::{
+    CategoryStatistics, DocumentStatistics, Estimate, FeatureStatistics, NumberStatistics,
+    TextStatistics,
+};
 
 /// One figure of a report: what a run is judged by.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,7 +33,7 @@ pub enum Better {
 impl Better {
     /// Which way the metric of this name improves.
     pub fn of(metric: &str) -> Self {
-        const LOWER: [&str; 8] = [
+        const LOWER: [&str; 11] = [
             "loss",
             "perplexity",
             "next_token_perplexity",
@@ -39,6 +42,9 @@ impl Better {
             "char_error_rate",
             "brier",
             "calibration_error",
+            "root_mean_squared_error",
+            "mean_squared_error",
+            "mean_absolute_error",
         ];
         if LOWER.contains(&metric) { Self::Lower } else { Self::Higher }
     }
@@ -60,6 +66,7 @@ impl FeatureStatistics {
             Self::Category(of) => category(of, metric),
             Self::Text(of) => text(of, metric),
             Self::Document(of) => document(of, metric),
+            Self::Number(of) => number(of, metric),
         }?;
         let better = Better::of(metric);
         let (value, interval) = match found {
@@ -132,6 +139,16 @@ fn document(of: &DocumentStatistics, metric: &str) -> Option<Found> {
         "loss" => of.loss.into(),
         "perplexity" | "next_token_perplexity" => of.perplexity.into(),
         "bits_per_byte" => of.bits_per_byte.into(),
+        _ => return None,
+    })
+}
+
+fn number(of: &NumberStatistics, metric: &str) -> Option<Found> {
+    Some(match metric {
+        "root_mean_squared_error" => of.root_mean_squared_error.into(),
+        "mean_squared_error" | "loss" => of.mean_squared_error.into(),
+        "mean_absolute_error" => of.mean_absolute_error.into(),
+        "r2" => of.r2?.into(),
         _ => return None,
     })
 }

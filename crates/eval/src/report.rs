@@ -5,7 +5,10 @@ use std::fmt;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
-use crate::{CategoryStatistics, DocumentStatistics, Estimate, TextStatistics, table::Table};
+use crate::{
+    CategoryStatistics, DocumentStatistics, Estimate, NumberStatistics, TextStatistics,
+    table::Table,
+};
 
 /// Above this many labels the table of confusions stands for the matrix.
 const MATRIX_LABELS: usize = 10;
@@ -33,6 +36,8 @@ pub enum FeatureStatistics {
     Text(Box<TextStatistics>),
     /// Documents were read.
     Document(Box<DocumentStatistics>),
+    /// A number was answered.
+    Number(Box<NumberStatistics>),
 }
 
 impl Report {
@@ -60,6 +65,12 @@ impl From<DocumentStatistics> for FeatureStatistics {
     }
 }
 
+impl From<NumberStatistics> for FeatureStatistics {
+    fn from(statistics: NumberStatistics) -> Self {
+        Self::Number(Box::new(statistics))
+    }
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, (name, statistics)) in self.features.iter().enumerate() {
@@ -77,6 +88,10 @@ impl fmt::Display for Report {
                     let (documents, tokens) = (read.documents, read.tokens);
                     writeln!(f, "{gap}## {name}: {documents} documents, {tokens} tokens\n")?;
                     write_documents(f, read)?;
+                }
+                FeatureStatistics::Number(answered) => {
+                    writeln!(f, "{gap}## {name}: {} rows\n", answered.rows)?;
+                    write_numbers(f, answered)?;
                 }
             }
         }
@@ -222,6 +237,30 @@ fn write_documents(f: &mut fmt::Formatter<'_>, of: &DocumentStatistics) -> fmt::
     f.write_str(&table.render())
 }
 
+fn write_numbers(f: &mut fmt::Formatter<'_>, of: &NumberStatistics) -> fmt::Result {
+    let mut table = Table::new([
+        "figure".to_owned(),
+        "value".to_owned(),
+        interval_name(of.bootstrap.confidence),
+        format!("always {}", number(of.baseline.mean)),
+    ]);
+    let mut line = |name: &str, of: Option<Estimate>, baseline: Option<f64>| {
+        let Some(of) = of else { return };
+        let baseline = baseline.map(number).unwrap_or_default();
+        table.row([name.to_owned(), number(of.value), interval(of), baseline]);
+    };
+    let (root, absolute) = (of.baseline.root_mean_squared_error, of.baseline.mean_absolute_error);
+    line("root mean squared error", Some(of.root_mean_squared_error), Some(root));
+    line("mean squared error", Some(of.mean_squared_error), Some(root * root));
+    line("mean absolute error", Some(of.mean_absolute_error), Some(absolute));
+    line("R²", of.r2, Some(0.0));
+    f.write_str(&table.render())?;
+    if !of.root_mean_squared_error.high.is_nan() && !of.beats_baseline() {
+        writeln!(f, "\nThe answers are not surely nearer than the mean of these rows.")?;
+    }
+    Ok(())
+}
+
 /// An empty label (Ludwig's default fallback) would be an invisible one.
 fn shown(label: &str) -> &str {
     if label.is_empty() { "(empty)" } else { label }
@@ -279,6 +318,17 @@ mod tests {
     #[test]
     fn tables_read_well() {
         insta::assert_snapshot!(report());
+    }
+
+    #[test]
+    fn numbers_stand_beside_their_mean() {
+        let truth = [3.0, -0.5, 2.0, 7.0];
+        let of = NumberStatistics::measure(&truth, &[2.5, 0.0, 2.0, 8.0], &Bootstrap::default());
+        let report = Report::of("stars", of.unwrap());
+        insta::assert_snapshot!(report);
+        let json = serde_json::to_value(&report).unwrap();
+        assert_eq!(json["stars"]["type"], "number");
+        assert_eq!(serde_json::from_value::<Report>(json).unwrap(), report);
     }
 
     #[test]

@@ -119,18 +119,35 @@ pub(crate) fn rows(
     data: &DataArgs,
     answers: bool,
 ) -> Result<Rows, Error> {
+    rows_of(&config.preprocessing, config.random_seed, data, &treatments(config, answers))
+}
+
+/// Reads what `data` names, sampled and divided. A column that the data does not have is left to the
+/// checks that need it.
+pub(crate) fn rows_of(
+    how: &config::Preprocessing,
+    seed: u64,
+    data: &DataArgs,
+    treatments: &[(&str, MissingValues)],
+) -> Result<Rows, Error> {
     let (files, whole) = data.files();
     let table: Arc<dyn Source> = Arc::new(Table::open(&files, &data.options)?);
     let read = table.len();
     let mut notes = Vec::new();
-    let wanted =
-        if whole { part(config, table.as_ref(), data, &mut notes)? } else { (0..read).collect() };
+    let wanted = if whole {
+        part(how, seed, table.as_ref(), data, &mut notes)?
+    } else {
+        (0..read).collect()
+    };
     if wanted.is_empty() {
         return Err(Error::EmptySplit { split: data.split.name() });
     }
     let all = wanted.len() == read;
     let chosen: Arc<dyn Source> = if all { table } else { Arc::new(Subset::new(table, wanted)) };
-    let filled = Filled::new(chosen.clone(), &treatments(config, chosen.as_ref(), answers))?;
+    let columns = chosen.columns().to_vec();
+    let has = |column: &str| columns.iter().any(|have| have == column);
+    let treatments: Vec<_> = treatments.iter().filter(|(column, _)| has(column)).cloned().collect();
+    let filled = Filled::new(chosen, &treatments)?;
     notes.extend(filled.notes().iter().cloned());
     if filled.is_empty() {
         return Err(Error::EmptySplit { split: data.split.name() });
@@ -140,21 +157,21 @@ pub(crate) fn rows(
 
 /// The numbers of the rows in the part that is wanted.
 fn part(
-    config: &config::RunConfig,
+    how: &config::Preprocessing,
+    seed: u64,
     table: &dyn Source,
     data: &DataArgs,
     notes: &mut Vec<Note>,
 ) -> Result<Vec<usize>, Error> {
-    let how = &config.preprocessing;
     let sampling = Sampling { sample_ratio: how.sample_ratio, sample_size: how.sample_size };
     let split = data.split;
     if split == SplitChoice::Full {
         let all = (0..table.len()).collect();
-        return Ok(sampling.take(all, config.random_seed, notes)?);
+        return Ok(sampling.take(all, seed, notes)?);
     }
     if let Some(Fold { number, of }) = data.fold {
-        let all = sampling.take((0..table.len()).collect(), config.random_seed, notes)?;
-        let (fold, rest) = fidelio_data::fold(&all, number, of, config.random_seed);
+        let all = sampling.take((0..table.len()).collect(), seed, notes)?;
+        let (fold, rest) = fidelio_data::fold(&all, number, of, seed);
         return Ok(match data.split {
             SplitChoice::Training => rest,
             SplitChoice::Validation => Vec::new(),
@@ -162,7 +179,7 @@ fn part(
         });
     }
     let Division { train, validation, test, notes: divided } =
-        divide(table, &sampling, &split_of(&how.split), config.random_seed)?;
+        divide(table, &sampling, &split_of(&how.split), seed)?;
     notes.extend(divided);
     Ok(match split {
         SplitChoice::Training => train,
@@ -186,12 +203,8 @@ fn split_of(split: &config::Split) -> Split {
 }
 
 /// What is done about missing cells: in the input column, and in the output column if answers
-/// are wanted. A column that the data does not have is left to the checks that need it.
-fn treatments<'a>(
-    config: &'a config::RunConfig,
-    source: &dyn Source,
-    answers: bool,
-) -> Vec<(&'a str, MissingValues)> {
+/// are wanted.
+fn treatments(config: &config::RunConfig, answers: bool) -> Vec<(&str, MissingValues)> {
     let mut columns = Vec::new();
     let input = config.input();
     if let Some(column) = input.column.as_deref() {
@@ -212,11 +225,10 @@ fn treatments<'a>(
         };
         columns.push((config.output().column(), treatment(strategy, fill)));
     }
-    columns.retain(|(column, _)| source.columns().iter().any(|have| have == column));
     columns
 }
 
-fn treatment(strategy: config::MissingValues, fill: Option<&str>) -> MissingValues {
+pub(crate) fn treatment(strategy: config::MissingValues, fill: Option<&str>) -> MissingValues {
     let missing_value_strategy = match strategy {
         config::MissingValues::FillWithConst => Strategy::FillWithConst,
         config::MissingValues::FillWithMode => Strategy::FillWithMode,

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use tokenizers::{Tokenizer, TruncationParams};
 
 use crate::{
-    Device, Error, Event, Flow, Machine, Model, Observer, Opening, Stage,
+    Device, Error, Event, Flow, Machine, Model, ModelCard, Observer, Opening, Stage,
     hashes::sha256,
     provenance::base_weights,
     vector_cache::{Key, VectorCache},
@@ -227,6 +227,25 @@ impl Embedder {
     /// How vectors are made.
     pub fn plan(&self) -> &EmbedPlan {
         &self.plan
+    }
+
+    /// The model.
+    pub fn card(&self) -> ModelCard {
+        self.model.card()
+    }
+
+    /// Looks at texts as [`Self::embed`] would, and computes nothing: of `computed`, what is said is
+    /// how many it would compute.
+    ///
+    /// # Errors
+    /// [`Error::Texts`] with every text that is too long or has no token.
+    pub fn survey(&mut self, texts: &[TextAt<'_>]) -> Result<EmbedUsage, Error> {
+        let mut usage = EmbedUsage { texts: texts.len(), ..EmbedUsage::default() };
+        let mut vectors = vec![None; texts.len()];
+        let pending = self.look_up(texts, &mut vectors, &mut usage)?;
+        usage.computed = pending.len();
+        usage.tokens = pending.iter().map(|it| it.ids.len() as u64).sum();
+        Ok(usage)
     }
 
     /// Takes the model off its device, until something is computed again.

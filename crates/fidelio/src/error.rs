@@ -105,6 +105,38 @@ pub enum Error {
         /// Texts looked at.
         texts: usize,
     },
+    /// A head cannot be fitted, read or used.
+    #[error(transparent)]
+    Probe(#[from] fidelio_probe::ProbeError),
+    /// A cell that should hold a number.
+    #[error("{place}: column `{column}` holds `{found}`, which is no number")]
+    NotANumber {
+        /// Its row.
+        place: Place,
+        /// Its column.
+        column: String,
+        /// What it holds.
+        found: String,
+    },
+    /// A column that should hold two values.
+    #[error("column `{column}` of a binary output holds {} values: {}", .found.len(), named(.found))]
+    NotBinary {
+        /// The column.
+        column: String,
+        /// What it holds.
+        found: Vec<String>,
+    },
+    /// Two values of which none is known to be the true one.
+    #[error("column `{column}` holds `{}` and `{}`, and which of them is the true one is not known", .found[0], .found[1])]
+    WhichIsTrue {
+        /// The column.
+        column: String,
+        /// What it holds.
+        found: [String; 2],
+    },
+    /// A run file of a head that has not been learnt yet.
+    #[error("`model_type: ecd` learns a head, and none has been learnt yet")]
+    NoHead,
     /// The engine failed.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -314,6 +346,16 @@ fn first_of(problems: &[TextProblem]) -> String {
     said.join("; ")
 }
 
+/// Some values, in words.
+fn named(values: &[String]) -> String {
+    const MOST: usize = 5;
+    let mut said: Vec<String> = values.iter().take(MOST).map(|it| format!("`{it}`")).collect();
+    if values.len() > MOST {
+        said.push("…".to_owned());
+    }
+    said.join(", ")
+}
+
 impl Error {
     /// What the user may do about it.
     pub fn hint(&self) -> Option<Cow<'_, str>> {
@@ -404,6 +446,17 @@ impl Error {
             Self::NoMemory { .. } => {
                 Some("`fidelio plan` says what takes it, and what would make it fit".into())
             }
+            Self::NoHead => Some(
+                "run `fidelio train`, then use the folder with `-m`; `fidelio experiment` does both".into(),
+            ),
+            Self::NotANumber { .. } => {
+                Some("correct it, or write `type: category` for an output of labels".into())
+            }
+            Self::NotBinary { .. } => Some("write `type: category` for an output of labels".into()),
+            Self::WhichIsTrue { found, .. } => Some(
+                format!("add `preprocessing: {{fallback_true_label: {}}}` to the output", found[1]).into(),
+            ),
+            Self::Probe(error) => error.hint().map(Into::into),
             Self::NothingLearns => Some("write `trainer: {type: finetune}`".into()),
             Self::Eval(error) => error.hint(),
             Self::Plugin(error) => error.hint(),
@@ -421,8 +474,8 @@ impl Error {
             Self::Texts { problems, .. } => Some(match problems.first().map(|it| it.fault) {
                 Some(TextFault::NoToken) => "leave empty texts out".into(),
                 _ => "shorten them, name a model of a longer context, or have their ends cut off \
-                      (`--long-texts truncate`; in a run file `prompt.retrieval.long_texts: \
-                      truncate`)"
+                      (`--long-texts truncate`; in a run file `long_texts: truncate` of \
+                      `prompt.retrieval`, or of `preprocessing` of an input)"
                     .into(),
             }),
             Self::NotMeasured => {

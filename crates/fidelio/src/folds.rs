@@ -62,6 +62,7 @@ pub(crate) fn kind(feature: &FeatureStatistics) -> &'static str {
         FeatureStatistics::Category(_) => "category",
         FeatureStatistics::Document(_) => "document",
         FeatureStatistics::Text(_) => "text",
+        FeatureStatistics::Number(_) => "number",
     }
 }
 

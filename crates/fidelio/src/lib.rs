@@ -51,6 +51,7 @@ mod passages;
 mod pictures;
 mod plan;
 mod predict;
+mod probes;
 mod provenance;
 mod report;
 mod results;
@@ -74,6 +75,7 @@ pub use fidelio_generate as generate;
 #[cfg(feature = "burn")]
 pub use fidelio_model as burn;
 pub use fidelio_plugin as plugin;
+pub use fidelio_probe as probe;
 pub use fidelio_prompting as prompting;
 pub use fidelio_retrieval as retrieval;
 pub use fidelio_trainer as trainer;
@@ -113,6 +115,10 @@ pub use observe::{Event, Flow, Observer, Silent, Stage};
 pub use pictures::{Picture, PictureFormat, PictureKind, pictures};
 pub use plan::Plan;
 pub use predict::{Prediction, Predictions, Usage};
+pub use probes::{
+    AnyRunFile, Encoders, FittedProbe, ProbeAnswer, ProbeEvaluation, ProbeFile, ProbePredictions,
+    ProbeRows, ProbeSummary, ProbeTraining, RegularizedBy,
+};
 pub use provenance::{Hashed, Named, Provenance};
 pub use report::report;
 pub use results::{Results, next_run_folder};

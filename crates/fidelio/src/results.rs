@@ -72,17 +72,26 @@ impl Results {
         expected: Option<&[String]>,
         format: Format,
     ) -> Result<PathBuf, Error> {
+        let piece = |id| job.model.vocabulary().piece(id);
+        let cells = predictions.rows.iter().map(|row| predictions.cells(row, &piece));
+        let expected = expected.map(|expected| (&*job.output.1, expected));
+        self.write_answers(predictions.columns(), cells, expected, format)
+    }
+
+    /// The same for answers of any kind; `expected` is the column of what was expected, and what.
+    pub(crate) fn write_answers(
+        &self,
+        mut columns: Vec<String>,
+        answers: impl Iterator<Item = Vec<Value>>,
+        expected: Option<(&str, &[String])>,
+        format: Format,
+    ) -> Result<PathBuf, Error> {
         let path = self.folder.join(format!("predictions.{}", extension(format)));
-        let mut columns = predictions.columns();
-        if expected.is_some() {
-            columns.push(job.output.1.clone());
-        }
+        columns.extend(expected.map(|(column, _)| column.to_owned()));
         let names: Vec<&str> = columns.iter().map(String::as_str).collect();
         let mut writer = TableWriter::create(&path, format, &names)?;
-        let piece = |id| job.model.vocabulary().piece(id);
-        for (i, row) in predictions.rows.iter().enumerate() {
-            let mut cells = predictions.cells(row, &piece);
-            if let Some(expected) = expected {
+        for (i, mut cells) in answers.enumerate() {
+            if let Some((_, expected)) = expected {
                 cells.push(expected.get(i).map_or(Value::Null, |text| json!(text)));
             }
             writer.write(&cells)?;
@@ -164,9 +173,18 @@ impl Results {
         self.write(name, &text)
     }
 
-    fn write(&self, name: &str, text: &[u8]) -> Result<PathBuf, Error> {
+    pub(crate) fn write(&self, name: &str, text: &[u8]) -> Result<PathBuf, Error> {
         let path = self.folder.join(name);
         write_whole(&path, text)?;
+        Ok(path)
+    }
+
+    /// Writes a file below the folder, making folders for it.
+    pub(crate) fn write_below(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, Error> {
+        let path = self.folder.join(name);
+        let folder = path.parent().unwrap_or(&self.folder).to_owned();
+        fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder, source })?;
+        write_whole(&path, bytes)?;
         Ok(path)
     }
 

@@ -75,6 +75,10 @@ impl RunRecord {
     /// [`Error::NotARun`] where the folder holds no run, [`Error::Damaged`] with the file and the
     /// line where one is not what a run writes, and [`Error::RunFile`].
     pub fn open(folder: &Path) -> Result<Self, Error> {
+        let own = [folder.join(RUN_FILE), folder.join(TEST).join(RUN_FILE)];
+        // First, since it says what the rest is of.
+        let written = own.iter().find(|path| path.exists());
+        let run = written.map(|path| RunFile::load(path, &[])).transpose()?;
         let folds = folds(folder)?;
         let training = TrainingRecord::open(folder)?;
         let mut measured = Vec::new();
@@ -85,9 +89,8 @@ impl RunRecord {
         if nothing {
             return Err(Error::NotARun { path: folder.to_owned() });
         }
-        let own = [folder.join(RUN_FILE), folder.join(TEST).join(RUN_FILE)];
-        let run = match (own.iter().find(|path| path.exists()), folds.first()) {
-            (Some(path), _) => RunFile::load(path, &[])?,
+        let run = match (run, folds.first()) {
+            (Some(run), _) => run,
             (None, Some(fold)) => fold.run.clone(),
             (None, None) => {
                 return Err(Error::Damaged {
@@ -189,6 +192,7 @@ impl Measured {
             let rows = match feature {
                 FeatureStatistics::Category(of) => of.rows,
                 FeatureStatistics::Text(of) => of.rows,
+                FeatureStatistics::Number(of) => of.rows,
                 FeatureStatistics::Document(_) => continue,
             };
             check(self.folder.join(STATISTICS), rows)?;

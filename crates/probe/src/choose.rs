@@ -45,7 +45,7 @@ pub struct Choice {
 /// rest; its own regularization does not count.
 ///
 /// # Errors
-/// As [`Probe::fit`], and when the rows that judge do not fit.
+/// As [`Probe::fit`], and when the rows that judge do not fit, or there are none.
 pub fn choose(
     rows: &Rows,
     targets: &Targets<'_>,
@@ -66,6 +66,9 @@ pub fn choose(
         }
         Judge::Folds(folds) => folded(rows, targets, folds, fit),
     };
+    if trials.is_empty() {
+        return Err(ProbeError::NothingJudges);
+    }
     let mut tried: Vec<Tried> = Vec::new();
     let mut best = 0;
     for regularization in CANDIDATES {
@@ -76,7 +79,7 @@ pub fn choose(
             sum += trial.loss(&fit)?;
             count += trial.held_out.len();
         }
-        tried.push(Tried { regularization, loss: sum / count.max(1) as f64 });
+        tried.push(Tried { regularization, loss: sum / count as f64 });
         let last = tried.len() - 1;
         if tried[last].loss < tried[best].loss {
             best = last;

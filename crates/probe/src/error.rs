@@ -63,6 +63,9 @@ pub enum ProbeError {
         /// Labels there are.
         labels: usize,
     },
+    /// Every row is the only one of its label, so that none can be kept aside.
+    #[error("no row can be kept aside to judge how much regularization is right")]
+    NothingJudges,
     /// The optimum was not reached.
     #[error(
         "no optimum was found in {steps} steps: the gradient is still {gradient:.1e} of what it was"
@@ -82,4 +85,21 @@ pub enum ProbeError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl ProbeError {
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::OneLabel { .. } | Self::EmptyLabel { .. } => {
+                "give rows of at least two labels to learn from"
+            }
+            Self::NothingJudges => "write a number for `trainer.regularization_lambda`",
+            Self::NoOptimum { .. } => {
+                "raise `trainer.regularization_lambda`, or write `standardize: true`"
+            }
+            Self::Damaged { .. } => "learn it again",
+            _ => return None,
+        })
+    }
 }

@@ -51,8 +51,19 @@ impl Rows {
         self.values.chunks_exact(self.width.max(1))
     }
 
+    /// The first rows and the rest.
+    pub fn split_at(&self, first: usize) -> (Self, Self) {
+        let (first, rest) = self.values.split_at((first * self.width).min(self.values.len()));
+        let of = |values: &[f32]| Self { width: self.width, values: values.to_vec() };
+        (of(first), of(rest))
+    }
+
     /// The rows of these numbers.
-    pub(crate) fn chosen(&self, numbers: &[usize]) -> Self {
+    ///
+    /// # Panics
+    /// Where there is no row of such a number.
+    #[must_use]
+    pub fn chosen(&self, numbers: &[usize]) -> Self {
         let mut values = Vec::with_capacity(numbers.len() * self.width);
         for &number in numbers {
             values.extend_from_slice(&self.values[number * self.width..][..self.width]);

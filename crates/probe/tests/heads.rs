@@ -173,6 +173,16 @@ fn a_label_with_one_row_can_be_judged_in_folds() {
     assert!(choice.tried.iter().all(|it| it.loss.is_finite()));
 }
 
+#[test]
+fn a_row_that_judges_is_not_fitted() {
+    let names = names(2);
+    let two = rows(&[vec![0.0], vec![1.0]]);
+    let targets = Targets::Labels { labels: &names, of: &[0, 1] };
+    let error = choose(&two, &targets, &Fit::with(1.0), Judge::Folds(5)).unwrap_err();
+    assert_eq!(error, ProbeError::NothingJudges);
+    assert!(error.hint().unwrap().contains("regularization_lambda"));
+}
+
 proptest! {
     #[test]
     fn damaged_files_are_refused(cut in 0_usize..400, at in 0_usize..400, bits in 1_u8..) {

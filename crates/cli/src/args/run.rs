@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use fidelio::{
-    DataArgs, Generator, Machine, Opening, RunFile, SplitChoice, backend::Precision,
+    AnyRunFile, DataArgs, Generator, Machine, Opening, RunFile, SplitChoice, backend::Precision,
     config::Override, data,
 };
 use serde_json::{Map, Value};
@@ -74,10 +74,21 @@ impl RunFlags {
         match (&self.config, &self.config_str) {
             (Some(path), _) => Ok(RunFile::load(path, &overrides)?),
             (None, Some(text)) => Ok(RunFile::parse("--config-str", text, &overrides)?),
-            (None, None) => Err(Failure::usage_with(
-                "no run file is given",
-                "name one with `-c run.yaml`; `fidelio init` writes one for a table",
-            )),
+            (None, None) => Err(no_run_file()),
+        }
+    }
+
+    /// The same for a run file of any kind of model.
+    pub(crate) fn load_any(&self) -> Result<AnyRunFile, Failure> {
+        let overrides = self.overrides()?;
+        if let Some(folder) = &self.model_path {
+            let other_weights = self.base.allow_other_weights;
+            return Ok(AnyRunFile::of_run(folder, &overrides, other_weights)?);
+        }
+        match (&self.config, &self.config_str) {
+            (Some(path), _) => Ok(AnyRunFile::load(path, &overrides)?),
+            (None, Some(text)) => Ok(AnyRunFile::parse("--config-str", text, &overrides)?),
+            (None, None) => Err(no_run_file()),
         }
     }
 
@@ -112,6 +123,13 @@ impl RunFlags {
         overrides.extend(self.set.iter().map(Override::new));
         Ok(overrides)
     }
+}
+
+fn no_run_file() -> Failure {
+    Failure::usage_with(
+        "no run file is given",
+        "name one with `-c run.yaml`; `fidelio init` writes one for a table",
+    )
 }
 
 fn generation_config(given: &str) -> Result<Map<String, Value>, Failure> {

@@ -4,9 +4,10 @@
 
 use std::fmt::Write as _;
 
-use fidelio::{ExamplePlan, ExampleSurvey, Job, Survey, prompting::Explanation};
+use fidelio::{AnyRunFile, ExamplePlan, ExampleSurvey, Job, Survey, prompting::Explanation};
 use serde_json::{Value, json};
 
+use super::probe;
 use crate::{
     args::{DataFlags, Global, RunFlags},
     failure::Failure,
@@ -28,7 +29,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let run = args.run.load()?;
+    let run = args.run.load_any()?;
     if !args.data.is_given() {
         if args.row.is_some() {
             return Err(Failure::usage_with(
@@ -40,6 +41,18 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         return ui.result(&json!({ "problems": [] }), String::new);
     }
     let data = args.data.to_args()?;
+    let run = match run {
+        AnyRunFile::Llm(run) => *run,
+        AnyRunFile::Probe(run) if args.row.is_none() => {
+            return probe::check(&run, &data, global, ui);
+        }
+        AnyRunFile::Probe(_) => {
+            return Err(Failure::usage_with(
+                "`--row` shows a prompt, and `model_type: ecd` has none",
+                "leave it out; the encoder reads the cell as it is",
+            ));
+        }
+    };
     let machine = super::machine(global)?;
     interrupt::listen();
     let model = super::model(&machine, &run, ui)?;

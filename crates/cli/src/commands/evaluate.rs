@@ -1,9 +1,12 @@
 //! `fidelio evaluate`: answers for every row, measured against the expected ones.
 
-use fidelio::{Evaluation, Job, RunFile, eval::FeatureStatistics};
+use fidelio::{
+    AnyRunFile, Evaluation, Job, RunFile,
+    eval::{FeatureStatistics, Figure, Report},
+};
 use serde_json::{Map, Value, json};
 
-use super::{predict, run_folder::RunFolder};
+use super::{predict, probe, run_folder::RunFolder};
 use crate::{
     args::{DataFlags, Global, PredictionsFormat, ResultFlags, RunFlags},
     failure::Failure,
@@ -26,7 +29,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let run = args.run.load()?;
+    let run = match args.run.load_any()? {
+        AnyRunFile::Llm(run) => *run,
+        AnyRunFile::Probe(run) => {
+            return probe::evaluate(&run, &args.data, &args.results, &args.saved(), global, ui);
+        }
+    };
     let data = args.data.to_args()?;
     let machine = super::machine(global)?;
     interrupt::listen();
@@ -111,16 +119,22 @@ fn say_headline(ui: &Ui, evaluation: &Evaluation, job: &Job) {
         ui.note(format!("`validation_metric: {metric}` is not defined for these rows"));
         return;
     };
+    say_figure(ui, figure);
+}
+
+/// A figure with its interval.
+pub(super) fn say_figure(ui: &Ui, figure: &Figure) {
+    let metric = &figure.metric;
     let interval =
         figure.interval.map_or_else(String::new, |(low, high)| format!(" [{low:.3}, {high:.3}]"));
     ui.note(format!("{metric} {:.3}{interval}", figure.value));
 }
 
-/// The headline figures by plain names, then everything.
-fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
-    let mut answer = Map::new();
-    let mut put = |key: &str, value: Value| drop(answer.insert(key.to_owned(), value));
-    match evaluation.report.features.values().next() {
+/// The headline figures by plain names.
+pub(super) fn figures(report: &Report) -> Map<String, Value> {
+    let mut figures = Map::new();
+    let mut put = |key: &str, value: Value| drop(figures.insert(key.to_owned(), value));
+    match report.features.values().next() {
         Some(FeatureStatistics::Category(category)) => {
             put("rows", json!(category.rows));
             put("accuracy", json!(category.accuracy));
@@ -133,6 +147,13 @@ fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
             put("rouge_l", json!(text.rouge_l));
             put("perplexity", json!(text.perplexity));
         }
+        Some(FeatureStatistics::Number(number)) => {
+            put("rows", json!(number.rows));
+            put("root_mean_squared_error", json!(number.root_mean_squared_error));
+            put("mean_absolute_error", json!(number.mean_absolute_error));
+            put("r2", json!(number.r2));
+            put("baseline", json!(number.baseline));
+        }
         Some(FeatureStatistics::Document(read)) => {
             put("documents", json!(read.documents));
             put("tokens", json!(read.tokens));
@@ -142,6 +163,13 @@ fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
         }
         None => {}
     }
+    figures
+}
+
+/// The same, then everything.
+fn answer(evaluation: &Evaluation, folder: &std::path::Path) -> Value {
+    let mut answer = figures(&evaluation.report);
+    let mut put = |key: &str, value: Value| drop(answer.insert(key.to_owned(), value));
     put("headline", json!(evaluation.headline));
     put("tokens_per_second", json!(evaluation.usage.tokens_per_second));
     put("report", json!(evaluation.report));

@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use fidelio::{Across, DataArgs, Fold, Job, Machine, RunFile, SplitChoice};
+use fidelio::{Across, AnyRunFile, DataArgs, Fold, Job, Machine, RunFile, SplitChoice};
 use serde_json::json;
 
 use super::{
     evaluate::{Saved, measure, measured},
-    predict,
+    predict, probe,
     run_folder::RunFolder,
     train::{learn, stopped},
 };
@@ -34,24 +34,32 @@ pub(crate) struct Args {
 }
 
 /// Below the run's folder: what the test rows gave.
-const TEST: &str = "test";
+pub(super) const TEST: &str = "test";
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let run = args.run.load()?;
+    let run = args.run.load_any()?;
     let mut data = args.data.to_args()?;
+    data.split = SplitChoice::Test;
+    if args.k_fold.is_some() && !args.data.is_whole() {
+        return Err(Failure::usage_with(
+            "`--k-fold` divides one table, and several sets are given",
+            "name the whole table with `--dataset FILE`",
+        ));
+    }
+    let folds = args.k_fold.map(usize::from);
+    let run = match run {
+        AnyRunFile::Llm(run) => *run,
+        AnyRunFile::Probe(run) => {
+            let (flags, saved) = (&args.results, &args.saved());
+            return probe::experiment(&run, &data, folds, flags, saved, global, ui);
+        }
+    };
     let machine = super::machine(global)?;
     interrupt::listen();
     let folder = RunFolder::create(&args.results)?;
-    data.split = SplitChoice::Test;
     let experiment = Experiment { run: &run, machine: &machine, saved: args.saved(), ui };
-    if let Some(folds) = args.k_fold {
-        if !args.data.is_whole() {
-            return Err(Failure::usage_with(
-                "`--k-fold` divides one table, and several sets are given",
-                "name the whole table with `--dataset FILE`",
-            ));
-        }
-        return experiment.cross(&data, folds.into(), &folder);
+    if let Some(folds) = folds {
+        return experiment.cross(&data, folds, &folder);
     }
     let test = RunFolder::at(&folder.results().folder().join(TEST))?;
     let (run, mut job) = experiment.learnt(&data, &folder)?;
@@ -115,7 +123,7 @@ impl Experiment<'_> {
     }
 }
 
-fn said(across: &Across, place: &Path) -> String {
+pub(super) fn said(across: &Across, place: &Path) -> String {
     let mut table = Table::new(["metric", "mean", "deviation"]);
     for (name, spread) in &across.metrics {
         table.row([name.clone(), format!("{:.4}", spread.mean), format!("{:.4}", spread.std)]);

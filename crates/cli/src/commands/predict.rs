@@ -1,9 +1,9 @@
 //! `fidelio predict`: an answer for every row of a table.
 
-use fidelio::{Job, Usage};
+use fidelio::{AnyRunFile, Job, Usage};
 use serde_json::json;
 
-use super::run_folder::RunFolder;
+use super::{probe, run_folder::RunFolder};
 use crate::{
     args::{DataFlags, Global, ResultFlags, RunFlags},
     failure::Failure,
@@ -23,7 +23,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let run = args.run.load()?;
+    let run = match args.run.load_any()? {
+        AnyRunFile::Llm(run) => *run,
+        AnyRunFile::Probe(run) => {
+            return probe::predict(&run, &args.data, &args.results, global, ui);
+        }
+    };
     let data = args.data.to_args()?;
     let machine = super::machine(global)?;
     interrupt::listen();

@@ -19,10 +19,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, ui: &Ui) -> Result<(), Failure> {
-    let run = args.run.load()?;
-    let document = run.document();
+    let run = args.run.load_any()?;
     if ui.is_json() && args.output.is_none() {
-        return ui.json(document.settled());
+        return ui.json(run.settled());
     }
-    output_file::write(ui, args.output.as_deref(), &document.render(), args.overwrite)
+    output_file::write(ui, args.output.as_deref(), &run.render(), args.overwrite)
 }

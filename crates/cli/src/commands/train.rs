@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use fidelio::{
-    DataArgs, Error, Machine, RunFile, Target, Training, merged_folder, model_folder,
+    AnyRunFile, DataArgs, Error, Machine, RunFile, Target, Training, merged_folder, model_folder,
     trainer::{Ended, Summary},
     weights::ExportOptions,
 };
 use serde_json::{Value, json};
 
-use super::{export, merge, run_folder::RunFolder};
+use super::{export, merge, probe, run_folder::RunFolder};
 use crate::{
     args::{DataFlags, Global, ResultFlags, RunFlags},
     failure::Failure,
@@ -35,7 +35,18 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
-    let run = args.run.load()?;
+    let run = match args.run.load_any()? {
+        AnyRunFile::Llm(run) => *run,
+        AnyRunFile::Probe(run) if args.model_resume_path.is_none() => {
+            return probe::train(&run, &args.data, &args.results, global, ui);
+        }
+        AnyRunFile::Probe(_) => {
+            return Err(Failure::usage_with(
+                "a head is fitted at once, so no run of `model_type: ecd` is interrupted half way",
+                "leave out `--model-resume-path`; vectors that were computed are on disk",
+            ));
+        }
+    };
     let data = args.data.to_args()?;
     let machine = super::machine(global)?;
     interrupt::listen();

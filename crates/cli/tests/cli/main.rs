@@ -15,6 +15,7 @@ mod machine;
 mod memory;
 mod plugin_guide;
 mod plugins;
+mod probe;
 mod real_model;
 mod refusals;
 mod reports;

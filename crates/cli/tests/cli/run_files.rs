@@ -69,5 +69,7 @@ fn check_without_data_checks_the_run_file() {
 fn the_schema_is_json_and_knows_the_keys() {
     let schema = Place::new().run(&["schema"]).expect(0).json();
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
-    assert!(schema["properties"]["generation"].is_object());
+    assert!(schema["else"]["properties"]["generation"].is_object());
+    assert_eq!(schema["if"]["properties"]["model_type"]["const"], "ecd");
+    assert!(schema["then"]["properties"]["combiner"].is_object());
 }

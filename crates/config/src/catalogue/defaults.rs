@@ -18,5 +18,5 @@ const KEYS: &[Key] = &[
 
 static PREPROCESSING: Section = Section {
     doc: "How the cells of every text feature are read.",
-    keys: &[&feature::DEFAULT_TEXT_KEYS, feature::IDLE],
+    keys: &[&feature::DEFAULT_TEXT_KEYS, feature::IDLE, feature::FOR_ECD],
 };

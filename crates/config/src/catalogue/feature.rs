@@ -44,14 +44,14 @@ pub(super) static INPUT: Section = Section {
     ],
 };
 
-const NAME: Key = key(
+pub(super) const NAME: Key = key(
     "name",
     Type::Label,
     Fill::Required,
     "A name for the feature; also its column unless `column` says otherwise.",
 );
 
-const COLUMN: Fill = Fill::From {
+pub(super) const COLUMN: Fill = Fill::From {
     derive: |view, parent| view.get(&join(parent, "name")).cloned(),
     words: "the feature's `name`",
 };
@@ -96,11 +96,11 @@ const STRATEGIES: &[Choice] = &[
     built("drop_row", "The row is left out and counted."),
 ];
 
-const fn strategy(fill: Fill) -> Key {
+pub(super) const fn strategy(fill: Fill) -> Key {
     key("missing_value_strategy", Type::Choice(STRATEGIES), fill, "What happens to empty cells.")
 }
 
-const fn fill_value(fill: Fill) -> Key {
+pub(super) const fn fill_value(fill: Fill) -> Key {
     key("fill_value", Type::Label, fill, "What stands in empty cells.").only(
         |view, parent| {
             parent.starts_with("defaults")
@@ -121,12 +121,20 @@ const MAX_OUTPUT: Key = key(
 
 static INPUT_CELLS: Section = Section {
     doc: "How the input's cells are read.",
-    keys: &[&[MAX_INPUT, strategy(Fill::Json("\"fill_with_const\"")), fill_value(UNKNOWN)], IDLE],
+    keys: &[
+        &[MAX_INPUT, strategy(Fill::Json("\"fill_with_const\"")), fill_value(UNKNOWN)],
+        IDLE,
+        FOR_ECD,
+    ],
 };
 
 static OUTPUT_CELLS: Section = Section {
     doc: "How the expected answers are read.",
-    keys: &[&[MAX_OUTPUT, strategy(Fill::Json("\"drop_row\"")), fill_value(UNKNOWN)], IDLE],
+    keys: &[
+        &[MAX_OUTPUT, strategy(Fill::Json("\"drop_row\"")), fill_value(UNKNOWN)],
+        IDLE,
+        FOR_ECD,
+    ],
 };
 
 pub(super) static DEFAULT_TEXT_KEYS: [Key; 3] = [
@@ -156,6 +164,9 @@ pub(super) const IDLE: &[Key] = &[
     key("sequence_length", SIZE, NULL, "Exact length.").no_effect("Fidelio never pads"),
     key("computed_fill_value", Type::Label, NULL, "What Ludwig found out.")
         .no_effect("Ludwig computes it itself; `fill_value` is yours"),
+];
+/// Keys of texts that become vectors.
+pub(super) const FOR_ECD: &[Key] = &[
     key("cache_encoder_embeddings", Type::Bool, FALSE, "Keeps embeddings.")
         .no_effect("it is for `model_type: ecd`"),
     key("compute_idf", Type::Bool, FALSE, "Counts words.").no_effect("it is for `model_type: ecd`"),
@@ -259,6 +270,14 @@ const DOCUMENT_METRICS: &[Metric] = &[
     metric("bits_per_byte"),
 ];
 
+const NUMBER_METRICS: &[Metric] = &[
+    metric("root_mean_squared_error"),
+    metric("mean_squared_error"),
+    metric("mean_absolute_error"),
+    metric("r2"),
+    metric("loss"),
+];
+
 const CATEGORY_METRICS: &[Metric] = &[
     metric("accuracy"),
     metric("accuracy_micro"),
@@ -277,7 +296,7 @@ const CATEGORY_METRICS: &[Metric] = &[
     of_probabilities("calibration_error"),
 ];
 
-const TOP_K: Fill = Fill::From {
+pub(super) const TOP_K: Fill = Fill::From {
     derive: |view, parent| {
         let vocab = view.written(&join(parent, "preprocessing.vocab")).and_then(Value::as_array);
         let fewer = vocab.map_or(usize::MAX, |labels| labels.len().saturating_sub(1));
@@ -338,8 +357,10 @@ const IDLE_OUTPUT: &[Key] = &[
     key("class_similarities", Type::Any, NULL, "How near classes are.").not_built("other losses"),
 ];
 
-const LOSS: &[Key] = &[
-    key("class_weights", Type::Any, NULL, "Weights of classes.").not_built("other losses"),
+const CLASS_WEIGHTS: Key =
+    key("class_weights", Type::Any, NULL, "Weights of classes.").not_built("other losses");
+/// Keys of losses that do not work yet.
+pub(super) const OTHER_LOSSES: &[Key] = &[
     key("robust_lambda", NOT_NEGATIVE, Fill::Json("0"), "Robust loss.").not_built("other losses"),
     key("confidence_penalty", NOT_NEGATIVE, Fill::Json("0"), "Penalty on confidence.")
         .not_built("other losses"),
@@ -362,9 +383,13 @@ pub(super) static TEXT_LOSS: Union = Union {
             name: "next_token_softmax_cross_entropy",
             doc: "Cross entropy of each next token.",
             status: Status::Built,
-            keys: &[LOSS],
+            keys: &[&[CLASS_WEIGHTS], OTHER_LOSSES],
         },
-        later_variant("sequence_softmax_cross_entropy", "other losses", &[LOSS]),
+        later_variant(
+            "sequence_softmax_cross_entropy",
+            "other losses",
+            &[&[CLASS_WEIGHTS], OTHER_LOSSES],
+        ),
     ],
 };
 
@@ -377,14 +402,15 @@ static CATEGORY_LOSS: Union = Union {
         name: "softmax_cross_entropy",
         doc: "Cross entropy of the label.",
         status: Status::Built,
-        keys: &[LOSS],
+        keys: &[&[CLASS_WEIGHTS], OTHER_LOSSES],
     }],
 };
 
 /// The metrics that an output feature of this type has, or a run over documents (`document`).
 pub fn metrics_of(output: &str) -> &'static [Metric] {
     match output {
-        "category" => CATEGORY_METRICS,
+        "category" | "binary" => CATEGORY_METRICS,
+        "number" => NUMBER_METRICS,
         "document" => DOCUMENT_METRICS,
         _ => TEXT_METRICS,
     }

@@ -25,7 +25,7 @@ pub(super) static PREPROCESSING: Section = Section {
     ]],
 };
 
-static SPLIT: Union = Union {
+pub(super) static SPLIT: Union = Union {
     doc: "How rows are divided into training, validation and test. Files given as training, validation and test sets are not split.",
     tag: "type",
     shorthand: true,

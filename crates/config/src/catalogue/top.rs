@@ -4,13 +4,13 @@ use super::machine::{BACKEND, DEVICE, PRECISIONS};
 use super::{COUNT, never};
 use super::{
     EMPTY, FALSE, Fill, Key, NULL, Section, Type, adapter, adapters, built, decoder, defaults,
-    feature, generation, hyperopt, key, later, preprocessing, prompt, quantization, trainer,
+    feature, generation, hyperopt, key, preprocessing, prompt, quantization, trainer,
 };
 
 /// A whole run file.
 pub static RUN_FILE: Section = Section {
     doc: "What a run does: which model reads which column, what it answers, and how that is measured.",
-    keys: &[KEYS],
+    keys: &[KEYS, NOTES],
 };
 
 static INPUT: Type = Type::Section(&feature::INPUT);
@@ -21,7 +21,7 @@ const KEYS: &[Key] = &[
         "model_type",
         Type::Choice(&[
             built("llm", "A language model that reads text and answers with text."),
-            later("ecd", "predictive models (`model_type: ecd`)"),
+            never("ecd", "its keys are others"),
             never("gbm", "Ludwig removed tree models; use a tree library"),
         ]),
         Fill::Required,
@@ -89,6 +89,13 @@ const KEYS: &[Key] = &[
         .not_built("models that read images"),
     key("preset", Type::Label, NULL, "A named bundle of settings.")
         .no_effect("Ludwig's presets are for `model_type: ecd` only"),
-    key("ludwig_version", Type::Label, NULL, "The version of Ludwig that the file was written for; kept as a note.")
-        .differs("Ludwig upgrades old keys by it; Fidelio reads the keys of 0.17"),
 ];
+
+/// What every run file may say, whatever its model.
+pub(super) const NOTES: &[Key] = &[key(
+    "ludwig_version",
+    Type::Label,
+    NULL,
+    "The version of Ludwig that the file was written for; kept as a note.",
+)
+.differs("Ludwig upgrades old keys by it; Fidelio reads the keys of 0.17")];

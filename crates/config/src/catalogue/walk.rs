@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use super::{Key, RUN_FILE, Section, Status, Type, Variant};
+use super::{Key, Section, Status, Type, Variant, root};
+use crate::run::ModelType;
 use crate::view::join;
 
 /// One key with the place where it may stand.
@@ -18,20 +19,32 @@ pub struct Entry {
     pub status: Status,
 }
 
-/// Every key of a run file, a section before its keys, in the order of the catalogue.
+/// Every key of a run file of `model_type: llm`, a section before its keys, in the order of the
+/// catalogue.
 pub fn entries() -> &'static [Entry] {
-    static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {
-        let mut found = Vec::new();
-        section("", &RUN_FILE, &[], Status::Built, &mut found);
-        found
-    });
-    &ENTRIES
+    entries_of(ModelType::Llm)
+}
+
+/// The same for a run file of this kind of model.
+pub fn entries_of(model: ModelType) -> &'static [Entry] {
+    static LLM: LazyLock<Vec<Entry>> = LazyLock::new(|| walked(ModelType::Llm));
+    static ECD: LazyLock<Vec<Entry>> = LazyLock::new(|| walked(ModelType::Ecd));
+    match model {
+        ModelType::Llm => &LLM,
+        ModelType::Ecd => &ECD,
+    }
+}
+
+fn walked(model: ModelType) -> Vec<Entry> {
+    let mut found = Vec::new();
+    section("", root(model), &[], Status::Built, &mut found);
+    found
 }
 
 /// The tag that a bare word stands for at this path, as `split: fixed` does for `{type: fixed}`.
-pub(crate) fn shorthand(path: &str) -> Option<&'static str> {
+pub(crate) fn shorthand(model: ModelType, path: &str) -> Option<&'static str> {
     let takes = path.split('.').try_fold(None, |around, part| match around {
-        None => below_section(&RUN_FILE, part).map(Some),
+        None => below_section(root(model), part).map(Some),
         Some(takes) => one_below(takes, part).map(Some),
     });
     match takes? {
@@ -124,23 +137,29 @@ mod tests {
     use super::*;
     use crate::catalogue::Fill;
 
+    const MODELS: [ModelType; 2] = [ModelType::Llm, ModelType::Ecd];
+
     #[test]
     fn defaults_are_json_and_keys_are_unique() {
-        let mut seen = std::collections::BTreeSet::new();
-        let all = entries();
-        assert!(all.len() > 500, "{}", all.len());
-        for entry in all {
-            if let Fill::Json(text) = entry.key.fill {
-                assert!(serde_json::from_str::<serde_json::Value>(text).is_ok(), "{}", entry.path);
+        for model in MODELS {
+            let mut seen = std::collections::BTreeSet::new();
+            let all = entries_of(model);
+            assert!(all.len() > 150, "{}", all.len());
+            for entry in all {
+                if let Fill::Json(text) = entry.key.fill {
+                    let value = serde_json::from_str::<serde_json::Value>(text);
+                    assert!(value.is_ok(), "{}", entry.path);
+                }
+                let place = (entry.path.clone(), format!("{:?}", entry.under));
+                assert!(seen.insert(place), "{} stands twice", entry.path);
             }
-            let place = (entry.path.clone(), format!("{:?}", entry.under));
-            assert!(seen.insert(place), "{} stands twice", entry.path);
         }
     }
 
     #[test]
     fn every_built_key_has_a_sentence() {
-        for entry in entries().iter().filter(|entry| entry.status == Status::Built) {
+        let all = MODELS.iter().flat_map(|&model| entries_of(model));
+        for entry in all.filter(|entry| entry.status == Status::Built) {
             assert!(entry.key.doc.ends_with('.'), "{}: `{}`", entry.path, entry.key.doc);
         }
     }

@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::Walk;
 use super::shape::first;
 use super::words::list;
-use crate::catalogue::{Key, Status, entries};
+use crate::catalogue::{Key, Status, entries_of};
 use crate::problem::{Kind, Problem};
+use crate::run::ModelType;
 use crate::suggest::nearest;
 use crate::view::join;
 use crate::yaml::{Entry, Node};
@@ -16,7 +17,7 @@ impl Walk<'_> {
         let at = join(path, key.name);
         let span = self.places.get(path).and_then(|place| place.key).unwrap_or(first(node));
         let doc = key.doc.trim_end_matches('.');
-        let hint = match example(&at) {
+        let hint = match example(self.model, &at) {
             Some(example) => format!("add `{example}`"),
             None => format!("add `{}`: {doc}", key.name),
         };
@@ -42,7 +43,7 @@ impl Walk<'_> {
             .map(|name| format!("did you mean `{name}`?"))
             .or_else(|| {
                 let here = nearest(word, known());
-                let exact = elsewhere(word);
+                let exact = elsewhere(self.model, word);
                 match (here, exact) {
                     (None, Some(path)) => Some(format!("did you mean `{path}`?")),
                     (Some(name), _) => Some(format!("did you mean `{name}`?")),
@@ -148,7 +149,16 @@ pub(super) fn null_hint(path: &str) -> Option<&'static str> {
 }
 
 /// What a minimal file would say.
-pub(super) fn example(path: &str) -> Option<&'static str> {
+pub(super) fn example(model: ModelType, path: &str) -> Option<&'static str> {
+    if model == ModelType::Ecd {
+        return match path {
+            "input_features" => Some(
+                "input_features: [{name: text, type: text, encoder: {type: auto_transformer, pretrained_model_name_or_path: minilm}}]",
+            ),
+            "output_features" => Some("output_features: [{name: label, type: category}]"),
+            _ => None,
+        };
+    }
     Some(match path {
         "model_type" => "model_type: llm",
         "base_model" => "base_model: HuggingFaceTB/SmolLM2-135M-Instruct",
@@ -160,8 +170,8 @@ pub(super) fn example(path: &str) -> Option<&'static str> {
 }
 
 /// The one other path that ends in this key and works, or else one that will.
-pub(super) fn elsewhere(word: &str) -> Option<String> {
-    let all = entries();
+pub(super) fn elsewhere(model: ModelType, word: &str) -> Option<String> {
+    let all = entries_of(model);
     let ends = |path: &str| path.rsplit('.').next() == Some(word);
     let mut found = all.iter().filter(|entry| {
         ends(&entry.path) || (entry.key.also.contains(&word) && entry.status == Status::Built)

@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 
 use fidelio_config::{
-    Adapter, BatchSize, Batches, ChatTemplate, Checkpoints, Choose, Decay, Duplicates,
+    Adapter, AnyDocument, BatchSize, Batches, ChatTemplate, Checkpoints, Choose, Decay, Duplicates,
     ExampleOrder, Finetune, Generation, GradientClipping, LabelScore, LearntTurns, Length,
     LoraStart, MatchKind, Optimizer, OutputFeature, OverBudget, Overflow, Override, RetrievalKind,
-    RunConfig, ShowExamples, Side, Split, TargetModules, parse,
+    RunConfig, ShowExamples, Side, Split, TargetModules, parse, parse_any,
 };
 use serde_json::Value;
 
@@ -43,11 +43,31 @@ fn rendered_files_are_canonical() {
 }
 
 #[test]
+fn rendered_probes_are_canonical() {
+    for (name, text) in files::all("probes") {
+        let document = parse_any("run.yaml", &text, &[]).unwrap_or_else(|p| panic!("{name}\n{p}"));
+        let rendered = document.render();
+        insta::with_settings!({ prepend_module_to_snapshot => false, omit_expression => true }, {
+            insta::assert_snapshot!(format!("rendered-probe-{name}"), rendered);
+        });
+        let again = parse_any("again.yaml", &rendered, &[]);
+        let again = again.unwrap_or_else(|p| panic!("{name}\n{p}"));
+        assert_eq!(again.render(), rendered, "{name}");
+    }
+}
+
+#[test]
 fn types_hold_what_the_file_says() {
     // Nothing of the settled file is lost in the types, and the types add nothing.
     for (name, text) in files::all("good") {
         let document = parse("run.yaml", &text, &[]).unwrap();
         let typed = serde_json::to_value(&document.config).unwrap();
+        assert_eq!(without_nulls(&typed), without_nulls(document.settled()), "{name}");
+    }
+    for (name, text) in files::all("probes") {
+        let document = parse_any("run.yaml", &text, &[]).unwrap();
+        let AnyDocument::Ecd(probe) = &document else { panic!("{name} is no probe") };
+        let typed = serde_json::to_value(&probe.config).unwrap();
         assert_eq!(without_nulls(&typed), without_nulls(document.settled()), "{name}");
     }
 }

@@ -2,15 +2,26 @@
 
 use std::collections::BTreeSet;
 
-use fidelio_config::catalogue::{Bound, Entry, Fill, Status, Type, When, entries};
-use fidelio_config::{Document, Kind, Override, Problems, parse};
+use fidelio_config::catalogue::{Bound, Entry, Fill, Status, Type, When, entries_of};
+use fidelio_config::{AnyDocument, Kind, ModelType, Override, Problems, parse_any};
 use serde_json::{Value, json};
 
 use crate::files;
 
-fn with(text: &str, sets: &[String]) -> Result<Document, Problems> {
+/// Each kind of run file, and where its good ones are.
+const KINDS: [(ModelType, &str); 2] = [(ModelType::Llm, "good"), (ModelType::Ecd, "probes")];
+
+fn with(text: &str, sets: &[String]) -> Result<AnyDocument, Problems> {
     let sets: Vec<Override> = sets.iter().map(Override::new).collect();
-    parse("run.yaml", text, &sets)
+    parse_any("run.yaml", text, &sets)
+}
+
+fn good(folder: &str) -> Vec<(String, String, AnyDocument)> {
+    let parsed = |(name, text): (String, String)| {
+        let document = with(&text, &[]).unwrap();
+        (name, text, document)
+    };
+    files::all(folder).into_iter().map(parsed).collect()
 }
 
 /// The path with a label in place of a map's free key.
@@ -133,7 +144,7 @@ fn variants(entry: &Entry) -> Vec<String> {
 }
 
 /// Whether the entry's variants are those that the file already has.
-fn applies(entry: &Entry, base: &Document) -> bool {
+fn applies(entry: &Entry, base: &AnyDocument) -> bool {
     entry.under.iter().all(|(tag, value)| {
         let pointer = format!("/{}", tag.replace('.', "/"));
         base.settled().pointer(&pointer).and_then(Value::as_str) == Some(value)
@@ -142,17 +153,17 @@ fn applies(entry: &Entry, base: &Document) -> bool {
 
 #[test]
 fn a_built_key_changes_the_rendered_file() {
-    let files: Vec<(String, Document)> = files::all("good")
-        .into_iter()
-        .map(|(_, text)| {
-            let document = parse("run.yaml", &text, &[]).unwrap();
-            (text, document)
-        })
-        .collect();
+    for (model, folder) in KINDS {
+        assert_eq!(dead(model, &good(folder)), [""; 0]);
+    }
+}
+
+/// The built keys that change no file.
+fn dead(model: ModelType, files: &[(String, String, AnyDocument)]) -> Vec<String> {
     let mut dead = BTreeSet::new();
-    for entry in entries().iter().filter(|entry| entry.status == Status::Built) {
+    for entry in entries_of(model).iter().filter(|entry| entry.status == Status::Built) {
         let path = path(entry);
-        let alive = files.iter().any(|(text, base)| {
+        let alive = files.iter().any(|(_, text, base)| {
             let sets = if applies(entry, base) { Vec::new() } else { variants(entry) };
             let Ok(base) = with(text, &sets) else { return false };
             samples(&entry.key.takes, entry.key.name).iter().any(|value| {
@@ -166,19 +177,18 @@ fn a_built_key_changes_the_rendered_file() {
             dead.insert(path);
         }
     }
-    assert_eq!(dead.into_iter().collect::<Vec<_>>(), [""; 0]);
+    dead.into_iter().collect()
 }
 
 #[test]
 fn no_mutation_is_ignored() {
-    let good: Vec<(String, String, Document)> = files::all("good")
-        .into_iter()
-        .map(|(name, text)| {
-            let document = parse("run.yaml", &text, &[]).unwrap();
-            (name, text, document)
-        })
-        .collect();
-    for entry in entries() {
+    for (model, folder) in KINDS {
+        none_is_ignored(model, &good(folder));
+    }
+}
+
+fn none_is_ignored(model: ModelType, good: &[(String, String, AnyDocument)]) {
+    for entry in entries_of(model) {
         let path = path(entry);
         // What is not built is the same error everywhere.
         let some = if entry.status == Status::Built { good.len() } else { 1 };
@@ -231,9 +241,16 @@ fn is_off(value: &Value, entry: &Entry) -> bool {
 
 #[test]
 fn a_misspelt_key_is_an_error_that_names_the_right_one() {
-    let (_, text) =
-        files::all("good").into_iter().find(|(name, _)| name == "scored-class").unwrap();
-    for entry in entries() {
+    misspelt(ModelType::Llm, &file("good", "scored-class"));
+    misspelt(ModelType::Ecd, &file("probes", "category"));
+}
+
+fn file(folder: &str, name: &str) -> String {
+    files::all(folder).into_iter().find(|(found, _)| found == name).unwrap().1
+}
+
+fn misspelt(model: ModelType, text: &str) {
+    for entry in entries_of(model) {
         let path = path(entry);
         let (parent, name) = path.rsplit_once('.').unwrap_or(("", &path));
         if name.len() < 4 || entry.path.ends_with('*') {
@@ -244,7 +261,7 @@ fn a_misspelt_key_is_an_error_that_names_the_right_one() {
         let wrong = if parent.is_empty() { wrong } else { format!("{parent}.{wrong}") };
         let mut sets = variants(entry);
         sets.push(format!("{wrong}=1"));
-        let problems = with(&text, &sets).expect_err(&wrong);
+        let problems = with(text, &sets).expect_err(&wrong);
         let found = problems.iter().find(|it| it.kind == Kind::UnknownKey && it.path == wrong);
         let found = found.unwrap_or_else(|| panic!("`{wrong}` is not found unknown:\n{problems}"));
         let hint = found.hint.as_deref().unwrap_or("");
@@ -254,10 +271,16 @@ fn a_misspelt_key_is_an_error_that_names_the_right_one() {
 
 #[test]
 fn a_key_that_is_not_built_is_an_error_that_names_the_feature() {
-    let (_, text) =
-        files::all("good").into_iter().find(|(name, _)| name == "sampled-text").unwrap();
+    let count = named_features(ModelType::Llm, &file("good", "sampled-text"));
+    assert!(count > 40, "{count}");
+    let count = named_features(ModelType::Ecd, &file("probes", "category"));
+    assert!(count > 5, "{count}");
+}
+
+/// How many keys that are not built are errors which name the feature: all of them.
+fn named_features(model: ModelType, text: &str) -> usize {
     let mut count = 0;
-    for entry in entries() {
+    for entry in entries_of(model) {
         let Status::NotBuilt(feature) = entry.status else { continue };
         if !entry.under.is_empty() || entry.path.contains("decoder") {
             continue;
@@ -266,19 +289,19 @@ fn a_key_that_is_not_built_is_an_error_that_names_the_feature() {
         let samples = samples(&entry.key.takes, entry.key.name);
         let off = |value: &Value| *value == default || *value == json!({}) || is_off(value, entry);
         let Some(value) = samples.iter().rev().find(|value| !off(value)) else { continue };
-        let problems = with(&text, &[format!("{}={value}", path(entry))]).expect_err(&entry.path);
+        let problems = with(text, &[format!("{}={value}", path(entry))]).expect_err(&entry.path);
         let named =
             problems.iter().any(|it| it.kind == Kind::NotBuilt && it.message.contains(feature));
         assert!(named, "{}={value}\n{problems}", entry.path);
         count += 1;
     }
-    assert!(count > 40, "{count}");
+    count
 }
 
 #[test]
 fn every_key_stands_on_the_reference_page() {
     let page = fidelio_config::reference_page();
-    for entry in entries() {
+    for entry in KINDS.iter().flat_map(|(model, _)| entries_of(*model)) {
         assert!(page.contains(&format!("| `{}` |", entry.key.name)), "{}", entry.path);
     }
 }

@@ -11,10 +11,19 @@ fn errors(root: &Value, schema: &Value, value: &Value, at: &str) -> Vec<String> 
     let mut found = Vec::new();
     for (keyword, want) in schema.as_object().expect("a schema is a map") {
         let fine = match keyword.as_str() {
-            "$schema" | "title" | "description" | "default" | "definitions" => true,
+            // What `if` chooses between is looked at there.
+            "$schema" | "title" | "description" | "default" | "definitions" | "then" | "else" => {
+                true
+            }
             "$ref" => {
                 let name = want.as_str().unwrap().strip_prefix("#/definitions/").unwrap();
                 errors(root, &root["definitions"][name], value, at).is_empty()
+            }
+            "if" => {
+                let holds = errors(root, want, value, at).is_empty();
+                let then = &schema[if holds { "then" } else { "else" }];
+                found.extend(errors(root, then, value, at));
+                true
             }
             "allOf" => {
                 want.as_array().unwrap().iter().all(|one| errors(root, one, value, at).is_empty())
@@ -97,7 +106,7 @@ fn is(value: &Value, want: &Value) -> bool {
 }
 
 fn settled(text: &str) -> Value {
-    fidelio_config::parse("t", text, &[]).unwrap().settled().clone()
+    fidelio_config::parse_any("t", text, &[]).unwrap().settled().clone()
 }
 
 #[test]
@@ -110,7 +119,7 @@ fn schema_tells_what_is_not_built() {
 #[test]
 fn schema_accepts_good_files() {
     let schema = fidelio_config::json_schema();
-    for (name, text) in files::all("good") {
+    for (name, text) in files::all("good").into_iter().chain(files::all("probes")) {
         let errors = errors(&schema, &schema, &settled(&text), "");
         assert!(errors.is_empty(), "{name}: {errors:?}");
     }
@@ -137,6 +146,16 @@ fn schema_refuses_what_one_key_alone_shows_to_be_wrong() {
         ("", "device", Value::from("gpu")),
     ] {
         let mut wrong = good.clone();
+        wrong.pointer_mut(pointer).unwrap()[key] = bad.clone();
+        assert!(!errors(&schema, &schema, &wrong, "").is_empty(), "{pointer}/{key}: {bad}");
+    }
+    let (_, probe) = files::all("probes").swap_remove(0);
+    for (pointer, key, bad) in [
+        ("", "bas_model", Value::from("m")),
+        ("/trainer", "regularization_lambda", Value::from(-1)),
+        ("/input_features/0/encoder", "type", Value::from("brt")),
+    ] {
+        let mut wrong = settled(&probe);
         wrong.pointer_mut(pointer).unwrap()[key] = bad.clone();
         assert!(!errors(&schema, &schema, &wrong, "").is_empty(), "{pointer}/{key}: {bad}");
     }

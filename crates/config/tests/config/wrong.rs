@@ -1,11 +1,11 @@
 //! What Fidelio says about wrong run files, word for word.
 
-use fidelio_config::{Kind, Problems, parse};
+use fidelio_config::{Kind, Problems, parse, parse_any};
 
 use crate::files;
 
 fn problems(text: &str) -> Problems {
-    parse("run.yaml", text, &files::overrides(text)).expect_err("the file is wrong")
+    parse_any("run.yaml", text, &files::overrides(text)).expect_err("the file is wrong")
 }
 
 #[test]
@@ -86,6 +86,16 @@ fn one_mistake_is_one_problem() {
         let found = parse("t", text, &[]).unwrap_err();
         assert_eq!(found.len(), count, "{text}\n{found}");
     }
+}
+
+#[test]
+fn a_probe_is_refused_where_a_language_model_is_needed() {
+    let (_, text) = files::all("probes").swap_remove(0);
+    let problems = parse("run.yaml", &text, &[]).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    let problem = problems.iter().next().unwrap();
+    assert_eq!((problem.kind, &*problem.path), (Kind::NotAllowed, "model_type"));
+    assert!(problem.hint.as_ref().unwrap().contains("`predict`"), "{problems}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ mod foreign;
 mod jobs;
 mod left;
 mod peft_trace;
+mod probes;
 mod provenance;
 mod reports;
 mod smollm2;
