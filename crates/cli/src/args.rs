@@ -56,7 +56,7 @@ pub(crate) enum Command {
     Evaluate(evaluate::Args),
     /// Learn from the training rows, then measure on the test rows.
     Experiment(experiment::Args),
-    /// Measure prompting, examples, retrieval and fine-tuning on your rows, and recommend one.
+    /// Measure prompting, examples and fine-tuning on your rows, and recommend one.
     Advise(advise::Args),
     /// Continue one prompt.
     Generate(generate::Args),

@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod failure;
+mod heap;
 mod interrupt;
 mod ludwig;
 mod panics;
@@ -18,6 +19,7 @@ use clap::Parser;
 use crate::{args::Cli, failure::Failure, ui::Ui};
 
 fn main() -> ExitCode {
+    heap::share();
     panics::install();
     let arguments = ludwig::respell(std::env::args_os());
     match std::panic::catch_unwind(|| run(arguments)) {

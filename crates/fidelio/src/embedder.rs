@@ -224,6 +224,11 @@ impl Embedder {
         Ok(Self { model, device, session, plan, cache, anew, cutter })
     }
 
+    /// From now on computes vectors even if the cache has them.
+    pub(crate) fn compute_anew(&mut self) {
+        self.anew = true;
+    }
+
     /// How vectors are made.
     pub fn plan(&self) -> &EmbedPlan {
         &self.plan

@@ -152,12 +152,12 @@ impl Results {
     }
 
     /// Writes the run file of one of several ways of answering, below the folder. Returns the file.
-    pub(crate) fn write_arm(&self, arm: &str, run: &RunFile) -> Result<PathBuf, Error> {
+    pub(crate) fn write_arm(&self, arm: &str, run_file: &str) -> Result<PathBuf, Error> {
         let folder = self.arms();
         fs::create_dir_all(&folder)
             .map_err(|source| Error::Write { path: folder.clone(), source })?;
         let path = folder.join(format!("{arm}.yaml"));
-        write_whole(&path, run.document().render().as_bytes())?;
+        write_whole(&path, run_file.as_bytes())?;
         Ok(path)
     }
 

@@ -1,6 +1,6 @@
 //! The arms: ways of answering the same rows, each the user's run file with a few keys changed.
 
-use fidelio_config::{Override, Retrieval, RetrievalKind};
+use fidelio_config::{OutputFeature, Override, Retrieval, RetrievalKind};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -33,13 +33,15 @@ pub enum Arm {
     Hybrid,
     /// Passages of the run file's corpus.
     Corpus,
+    /// A head on the vectors of a small encoder.
+    Probe,
     /// An adapter that learns the training rows.
     Lora,
 }
 
 impl Arm {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ZeroShot,
         Self::FewShot,
         Self::Random,
@@ -47,6 +49,7 @@ impl Arm {
         Self::Semantic,
         Self::Hybrid,
         Self::Corpus,
+        Self::Probe,
         Self::Lora,
     ];
 
@@ -60,6 +63,7 @@ impl Arm {
             Self::Semantic => "semantic",
             Self::Hybrid => "hybrid",
             Self::Corpus => "corpus",
+            Self::Probe => "probe",
             Self::Lora => "lora",
         }
     }
@@ -67,6 +71,11 @@ impl Arm {
     /// The arm of a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|arm| arm.name() == name)
+    }
+
+    /// Whether it learns before it answers.
+    pub fn learns(self) -> bool {
+        matches!(self, Self::Probe | Self::Lora)
     }
 
     /// Whether it shows labelled rows in the prompt.
@@ -84,7 +93,7 @@ impl Arm {
         match self {
             Self::FewShot => Some("fixed"),
             Self::Random | Self::Bm25 | Self::Semantic | Self::Hybrid => Some(self.name()),
-            Self::ZeroShot | Self::Corpus | Self::Lora => None,
+            Self::ZeroShot | Self::Corpus | Self::Probe | Self::Lora => None,
         }
     }
 
@@ -94,6 +103,7 @@ impl Arm {
         match self {
             Self::Random => written.is_some_and(|it| it.kind == RetrievalKind::Random),
             Self::Corpus => written.is_some_and(|it| it.corpus.is_some()),
+            Self::Probe => matches!(run.config().output(), OutputFeature::Category(_)),
             _ => true,
         }
     }
@@ -304,7 +314,7 @@ mod tests {
     fn all_arms_know_the_same_labels() {
         let run = run("prompt: {template: '{text}'}\n");
         let made = arms(&run, true).prompted(Arm::ZeroShot).unwrap();
-        let fidelio_config::OutputFeature::Category(output) = made.config().output() else {
+        let OutputFeature::Category(output) = made.config().output() else {
             panic!("a category");
         };
         assert_eq!(output.preprocessing.vocab.as_deref().unwrap(), ["yes: sure", "no"]);

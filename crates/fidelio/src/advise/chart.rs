@@ -29,15 +29,17 @@ pub(super) fn of(contest: &Contest<'_>, choice: &Choice) -> Result<Vec<Fork>, Er
     let fixed = best_of(&|arm| arm == Arm::FewShot);
     let retrieved = best_of(&|arm| arm.retrieves());
     let passages = best_of(&|arm| arm == Arm::Corpus);
-    let prompted = best_of(&|arm| arm != Arm::Lora);
-    let learnt = best_of(&|arm| arm == Arm::Lora);
+    let prompted = best_of(&|arm| !arm.learns());
+    let (probe, lora) = (best_of(&|arm| arm == Arm::Probe), best_of(&|arm| arm == Arm::Lora));
     let mut forks = vec![rows(contest)];
     forks.extend(contest.majority().map(|majority| alone(contest, choice, majority)));
     for (question, without, with) in [
         ("Do examples in the prompt help?", zero_shot, best_of(&|arm| arm.shows_rows())),
         ("Do examples chosen for each row help more than the same for all?", fixed, retrieved),
         ("Do passages of documents help?", zero_shot, passages),
-        ("Does learning help more than prompting?", prompted, learnt),
+        ("Does a head on a small encoder's vectors do better than prompting?", prompted, probe),
+        ("Does fine-tuning do better than prompting?", prompted, lora),
+        ("Does fine-tuning do better than a head?", probe, lora),
     ] {
         let (Some(without), Some(with)) = (without, with) else { continue };
         forks.push(Fork { question, answer: beside(contest, without, with)? });

@@ -3,18 +3,19 @@
 use std::{
     collections::HashSet,
     ops::Range,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use fidelio_backend::Session;
-use fidelio_data::shuffled;
+use fidelio_data::{Subset, shuffled};
 use fidelio_eval::{Bootstrap, Choice, Contender, compare_scores};
 
 use super::{
     Advice, AdviseOptions, Arm, ArmReport, Confirmed, Leaks, LeftOut, MoreLabels, RowScore,
     arms::Arms,
     chart,
-    entry::Entry,
+    entry::{Entry, Way},
     leaks::Texts,
     race::{FEWEST, FIRST, Racer, Track, race},
 };
@@ -29,6 +30,8 @@ use crate::{
 const MOST_ROWS: usize = 1_000;
 /// Time kept for the test rows.
 const CONFIRMING: f64 = 0.15;
+/// The share of what is left then that they may take.
+const TESTING: f64 = 0.6;
 /// Time for the first round.
 const FIRST_ROUND: f64 = 0.2;
 /// Time for making an arm ready, such as for vectors of all training rows.
@@ -45,7 +48,7 @@ pub(super) struct Contest<'a> {
     pub(super) left_out: Vec<LeftOut>,
     pub(super) more_labels: Option<MoreLabels>,
     /// The session of all arms that learn nothing.
-    session: Box<dyn Session>,
+    pub(super) session: Box<dyn Session>,
     pub(super) clock: Clock,
     pub(super) score: RowScore,
     seed: u64,
@@ -60,7 +63,7 @@ pub(super) struct Contest<'a> {
     confirmed: Option<Confirmed>,
     /// The texts of training and validation rows, which no test row may repeat.
     seen: HashSet<String>,
-    columns: Vec<String>,
+    pub(super) columns: Vec<String>,
 }
 
 /// How long it may take, and since when.
@@ -118,8 +121,9 @@ impl<'a> Contest<'a> {
         order.truncate(MOST_ROWS);
         let score = RowScore::of(&job);
         let mut entry = Entry::of(Arm::ZeroShot, alone, job, &order, observer)?;
-        let session = entry.job.open()?;
-        let majority = entry.majority()?;
+        let Way::Prompts(prompts) = &mut entry.way else { unreachable!("it is made of a job") };
+        let session = prompts.job.open()?;
+        let majority = prompts.majority()?;
         let mut contest = Self {
             machine,
             data,
@@ -192,6 +196,9 @@ impl<'a> Contest<'a> {
     }
 
     fn entered(&self, arm: Arm, observer: &mut dyn Observer) -> Result<Entry, Error> {
+        if arm == Arm::Probe {
+            return self.fitted(observer);
+        }
         let run = self.arms.prompted(arm)?;
         self.enter(arm, run, observer)
     }
@@ -289,35 +296,61 @@ impl<'a> Contest<'a> {
             .iter()
             .map(|&it| self.entries[it].racer.seconds / self.entries[it].racer.scores.len() as f64)
             .sum();
-        let affordable = (self.clock.left().max(0.0) / per_row.max(1e-9)) as usize;
+        // The rest is for asking what more labels are worth.
+        let left = TESTING * self.clock.left().max(0.0);
+        let affordable = (left / per_row.max(1e-9)) as usize;
         // A verdict that is not confirmed is worth little: some rows are answered in any case.
         let most = affordable.clamp(FIRST, MOST_ROWS);
         for &number in &wanted {
-            let run = self.entries[number].run.clone();
-            let job = match prepared(self.machine, &run, &data) {
-                Err(Error::EmptySplit { .. }) => return Ok(()),
-                job => job?,
-            };
-            self.leaks.test = Finding::default();
-            let texts = Texts { columns: &self.columns };
-            let unseen = texts.unseen(job.source.as_ref(), &self.seen, &mut self.leaks.test)?;
-            let mut order = shuffled(unseen, self.seed);
-            order.truncate(most);
-            if order.is_empty() {
-                return Ok(());
-            }
-            let rows = order.len();
-            let mut test = Entry::of(self.entries[number].arm, run, job, &order, observer)?;
-            confirmed.push(match self.entries[number].learnt {
-                Some(_) => test.answer_alone(0..rows, self.score, observer)?,
-                None => test.answer(self.session.as_mut(), 0..rows, self.score, observer)?,
-            });
+            let Some(scores) = self.tested(number, most, observer)? else { return Ok(()) };
+            confirmed.push(scores);
         }
         let score = self.bootstrap().mean(&confirmed[0])?;
         let beside = |alone: &Vec<f64>| compare_scores(alone, &confirmed[0], &self.bootstrap());
         let beside_zero_shot = confirmed.get(1).map(beside).transpose()?;
         self.confirmed = Some(Confirmed { rows: confirmed[0].len(), score, beside_zero_shot });
         Ok(())
+    }
+
+    /// What an arm scores on test rows that repeat none of the others; none where there are none.
+    fn tested(
+        &mut self,
+        number: usize,
+        most: usize,
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Vec<f64>>, Error> {
+        let data = DataArgs { split: SplitChoice::Test, ..self.data.clone() };
+        // A head answers the rows that the prompt alone would.
+        let run = match &self.entries[number].way {
+            Way::Prompts(prompts) => prompts.run.clone(),
+            Way::Vectors(_) => self.arms.prompted(Arm::ZeroShot)?,
+        };
+        let job = match prepared(self.machine, &run, &data) {
+            Err(Error::EmptySplit { .. }) => return Ok(None),
+            job => job?,
+        };
+        self.leaks.test = Finding::default();
+        let texts = Texts { columns: &self.columns };
+        let unseen = texts.unseen(job.source.as_ref(), &self.seen, &mut self.leaks.test)?;
+        let mut order = shuffled(unseen, self.seed);
+        order.truncate(most);
+        let rows = 0..order.len();
+        if order.is_empty() {
+            return Ok(None);
+        }
+        let Contest { entries, session, score, .. } = &mut *self;
+        let entry = &mut entries[number];
+        match &mut entry.way {
+            Way::Vectors(vectors) => {
+                vectors.read(&job, &Subset::new(Arc::clone(&job.source), order))?;
+                Ok(Some(vectors.answer(rows, observer)?.0))
+            }
+            Way::Prompts(prompts) => {
+                let learnt = prompts.learnt.clone();
+                let mut test = Entry::of(entry.arm, run, job, &order, observer)?.after(learnt);
+                test.answer(session.as_mut(), rows, *score, observer).map(Some)
+            }
+        }
     }
 
     /// Writes a run file for each arm and sums up.
@@ -327,6 +360,7 @@ impl<'a> Contest<'a> {
         let mut reports = Vec::with_capacity(self.entries.len());
         for (entry, standing) in self.entries.iter().zip(&choice.standings) {
             let run_file = self.results.write_arm(entry.arm.name(), &entry.ready)?;
+            let trained = entry.learnt().map(|it| it.folder.clone());
             reports.push(ArmReport {
                 arm: entry.arm,
                 rows: entry.racer.scores.len(),
@@ -337,7 +371,7 @@ impl<'a> Contest<'a> {
                 stopped: entry.racer.stopped,
                 cost: entry.cost(answers),
                 run_file,
-                trained: entry.learnt.as_ref().map(|it| it.folder.clone()),
+                trained,
                 notes: entry.notes.clone(),
             });
         }
@@ -419,11 +453,7 @@ struct On<'a, 'b> {
 impl Track for On<'_, '_> {
     fn answer(&mut self, arm: usize, rows: Range<usize>) -> Result<Vec<f64>, Error> {
         let Contest { entries, session, score, .. } = &mut *self.contest;
-        let entry = &mut entries[arm];
-        if entry.learnt.is_some() {
-            return entry.answer_alone(rows, *score, self.observer);
-        }
-        entry.answer(session.as_mut(), rows, *score, self.observer)
+        entries[arm].answer(session.as_mut(), rows, *score, self.observer)
     }
 
     fn left(&self) -> f64 {

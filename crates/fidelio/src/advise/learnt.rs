@@ -1,4 +1,4 @@
-//! The arm that learns: as much as the time allows.
+//! The arms that learn: an adapter as much as the time allows, and a head on vectors.
 
 use std::{path::PathBuf, time::Instant};
 
@@ -10,12 +10,14 @@ use serde::Serialize;
 use super::{
     Arm,
     contest::{Contest, said},
-    entry::Entry,
+    entry::{Entry, Way},
 };
-use crate::{Error, Model, Observer, Results, RunFile, Training};
+use crate::{Error, Model, Observer, ProbeFile, ProbeTraining, Results, RunFile, Training};
 
 /// The share of the time that learning may take, and the share of what is left.
 const LEARNING: [f64; 2] = [0.5, 0.75];
+/// The model whose vectors a head reads.
+const ENCODER: &str = "minilm";
 /// Fewer rows teach nothing.
 const FEWEST: usize = 64;
 /// So many rows are learnt once; fewer of them three times.
@@ -123,9 +125,9 @@ impl Contest<'_> {
         let Some(granted) = wish.within(allowed) else { return Ok(None) };
         let folder = self.results.arms().join(Arm::Lora.name());
         let (run, learnt) = self.learnt(granted, folder, observer, lessons)?;
-        let mut entry = self.enter(Arm::Lora, run, observer)?;
+        let mut entry = self.enter(Arm::Lora, run, observer)?.after(Some(learnt));
         entry.preparing = began.elapsed().as_secs_f64();
-        entry.ready = self.arms.learnt(self.default_epochs())?;
+        entry.ready = self.arms.learnt(self.default_epochs())?.document().render();
         let Granted { rows, epochs } = granted;
         let whole = granted == Granted { rows: wish.rows, epochs: wish.epochs };
         entry.notes.push(if whole {
@@ -137,8 +139,28 @@ impl Contest<'_> {
                 wish.rows, wish.epochs
             )
         });
-        entry.learnt = Some(learnt);
         Ok(Some(entry))
+    }
+
+    /// A head on the vectors of a small encoder, fitted to the training rows. No validation row has a
+    /// say in it: they are what it is measured by.
+    pub(super) fn fitted(&self, observer: &mut dyn Observer) -> Result<Entry, Error> {
+        let began = Instant::now();
+        let columns: Vec<&str> = self.columns.iter().map(String::as_str).collect();
+        let run = ProbeFile::beside(self.arms.run, &columns, ENCODER)?;
+        let folder = self.results.arms().join(Arm::Probe.name());
+        let silent = &fidelio_weights::Silent;
+        let training = ProbeTraining::prepare(self.machine, &run, self.data, silent)?;
+        let training = training.without_validation_rows();
+        let rows = training.rows().training;
+        let (fitted, _) = training.run(&Results::create(&folder, true)?, observer)?;
+        let seconds = began.elapsed().as_secs_f64();
+        let learnt = Learnt { rows, epochs: 1, seconds, folder };
+        let Way::Prompts(alone) = &self.entries[0].way else { unreachable!("it is made of a job") };
+        let mut entry = Entry::of_probe(fitted.anew(), learnt, &alone.job)?;
+        entry.preparing = seconds;
+        entry.notes.push(format!("a head on the vectors of `{ENCODER}`, fitted to {rows} rows"));
+        Ok(entry)
     }
 
     /// What the run file wants learnt, and what a row of it takes.
@@ -203,9 +225,9 @@ impl Contest<'_> {
         lessons: &mut dyn Watcher,
     ) -> Result<(), Error> {
         let beaten = |number: usize| self.chosen().standings[number].worse;
-        let arm = self.entries.iter().enumerate().find(|(_, it)| it.learnt.is_some());
+        let arm = self.entries.iter().enumerate().find(|(_, it)| it.arm == Arm::Lora);
         let Some((_, entry)) = arm.filter(|(number, _)| !beaten(*number)) else { return Ok(()) };
-        let Some(all) = entry.learnt.clone() else { return Ok(()) };
+        let Some(all) = entry.learnt().cloned() else { return Ok(()) };
         let scores = entry.racer.scores.clone();
         let half = all.rows / 2;
         if half < FEWEST || all.seconds / 2.0 + entry.racer.seconds > self.clock.left() {
@@ -213,9 +235,9 @@ impl Contest<'_> {
         }
         let granted = Granted { rows: half, epochs: all.epochs };
         let folder = self.results.arms().join(HALF);
-        let (run, _) = self.learnt(granted, folder, observer, lessons)?;
-        let mut entry = self.enter(Arm::Lora, run, observer)?;
-        let fewer = entry.answer_alone(0..scores.len(), self.score, observer)?;
+        let (run, learnt) = self.learnt(granted, folder, observer, lessons)?;
+        let mut entry = self.enter(Arm::Lora, run, observer)?.after(Some(learnt));
+        let fewer = entry.answer(self.session.as_mut(), 0..scores.len(), self.score, observer)?;
         let bootstrap = self.bootstrap();
         self.more_labels = Some(MoreLabels {
             rows: all.rows,

@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn where_time_is_short_it_goes_to_the_promising_ones() {
         // Four arms have used 128 of 200 seconds; the rest is enough for two to answer 32 more.
-        let (racers, _) = raced(&[0.6, 0.7, 0.8, 0.75], 400, 200.0);
+        let (racers, _) = raced(&[0.72, 0.6, 0.8, 0.75], 400, 200.0);
         let stopped: Vec<Option<Stopped>> = racers.iter().map(|it| it.stopped).collect();
         let for_time = Some(Stopped::ForTime);
         assert_eq!(stopped, [None, for_time, None, for_time]);

@@ -63,6 +63,10 @@ impl Encoders {
         self.embedders.iter().map(Embedder::plan)
     }
 
+    pub(super) fn compute_anew(&mut self) {
+        self.embedders.iter_mut().for_each(Embedder::compute_anew);
+    }
+
     pub(crate) fn embedders(&self) -> &[Embedder] {
         &self.embedders
     }

@@ -133,6 +133,12 @@ impl ProbeTraining {
         Ok(Self { run, encoders, training: learnt, validation, labels, notes, data })
     }
 
+    /// Leaves the validation rows out: what they would decide is decided among the training rows.
+    #[must_use]
+    pub fn without_validation_rows(self) -> Self {
+        Self { validation: None, ..self }
+    }
+
     /// What was done that the run file does not say in so many words.
     pub fn notes(&self) -> &[String] {
         &self.notes
@@ -266,6 +272,12 @@ impl FittedProbe {
         let encoders = Encoders::open(machine, run, progress)?;
         check_encoders(folder, run, &encoders)?;
         Ok(Self { encoders, head, run: run.clone() })
+    }
+
+    /// The same, which computes vectors even if the cache has them: for measuring what they take.
+    pub(crate) fn anew(mut self) -> Self {
+        self.encoders.compute_anew();
+        self
     }
 
     /// The head.
