@@ -44,7 +44,9 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::BrokenPipe => 0,
-            Self::Found | Self::Interrupted { .. } => FAILED,
+            Self::Found | Self::Interrupted { .. } | Self::Server(ServeError::Thread { .. }) => {
+                FAILED
+            }
             Self::Library(error) => match error {
                 // What a request asks for in vain is the user's; what breaks on the way is not.
                 Error::Generate(GenerateError::Backend(_) | GenerateError::Decode(_))
@@ -57,7 +59,6 @@ impl Failure {
                 | Error::Weights(WeightsError::Write { .. }) => FAILED,
                 _ => IMPOSSIBLE,
             },
-            Self::Server(ServeError::Thread { .. }) => FAILED,
             Self::Usage { .. } | Self::Read { .. } | Self::Write { .. } | Self::Server(_) => {
                 IMPOSSIBLE
             }

@@ -22,7 +22,7 @@ impl Default for Sampling {
 }
 
 const PURPOSE: u64 = 0x7361_6d70_6c65; // "sample"
-const SHUFFLE: u64 = 0x7368_7566_666c_65; // "shuffle"
+const SHUFFLE: u64 = 0x0073_6875_6666_6c65; // "shuffle"
 
 /// These rows in a random order, the same for a seed on every machine.
 pub fn shuffled(mut rows: Vec<usize>, seed: u64) -> Vec<usize> {

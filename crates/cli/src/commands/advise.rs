@@ -118,41 +118,36 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 fn said(advice: &Advice) -> String {
-    let mut text = table(advice);
-    text.push('\n');
+    let mut parts = vec![table(advice), String::new()];
     for fork in &advice.chart {
-        text.push_str(&format!("{}\n    {}\n", fork.question, fork.answer));
+        parts.push(format!("{}\n    {}", fork.question, fork.answer));
     }
-    for it in &advice.left_out {
-        text.push_str(&format!("not tried: {}: {}\n", it.arm.name(), it.why));
-    }
-    if let Some(more) = &advice.more_labels {
+    parts.extend(
+        advice.left_out.iter().map(|it| format!("not tried: {}: {}", it.arm.name(), it.why)),
+    );
+    parts.extend(advice.more_labels.map(|more| {
         let gain = more.difference.difference;
-        text.push_str(&format!(
-            "twice as many labels ({} rows beside {}): {:+.3} [{:+.3}, {:+.3}]\n",
+        format!(
+            "twice as many labels ({} rows beside {}): {:+.3} [{:+.3}, {:+.3}]",
             more.rows, more.half, gain.value, gain.low, gain.high
-        ));
-    }
-    text.push_str(&format!("\n{}\n", advice.verdict));
-    match &advice.confirmed {
-        Some(confirmed) => {
-            let score = confirmed.score;
-            text.push_str(&format!(
-                "On {} test rows that nothing has touched: {} {:.3} [{:.3}, {:.3}]",
-                confirmed.rows,
-                advice.score.name(),
-                score.value,
-                score.low,
-                score.high
-            ));
-            if let Some(beside) = &confirmed.beside_zero_shot {
-                text.push_str(&format!(", the prompt alone {:.3}", beside.first));
-            }
-            text.push_str(".\n");
-        }
-        None => text.push_str("There was no test row to confirm it on.\n"),
-    }
-    text
+        )
+    }));
+    parts.extend([String::new(), advice.verdict.clone(), confirmed(advice), String::new()]);
+    parts.join("\n")
+}
+
+/// What the recommended arm reached on test rows.
+fn confirmed(advice: &Advice) -> String {
+    let Some(confirmed) = &advice.confirmed else {
+        return "There was no test row to confirm it on.".to_owned();
+    };
+    let (rows, score, name) = (confirmed.rows, confirmed.score, advice.score.name());
+    let alone = confirmed.beside_zero_shot.as_ref();
+    let alone = alone.map_or_else(String::new, |it| format!(", the prompt alone {:.3}", it.first));
+    format!(
+        "On {rows} test rows that nothing has touched: {name} {:.3} [{:.3}, {:.3}]{alone}.",
+        score.value, score.low, score.high
+    )
 }
 
 fn table(advice: &Advice) -> String {

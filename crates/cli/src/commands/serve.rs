@@ -116,7 +116,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         match rows::Rows::of_run(&machine, &run, ui) {
             Ok(Some(rows)) => served = served.with_rows(Box::new(rows)),
             Ok(None) => {
-                ui.note("note: the run's prompts need a table, so `/predict` does not answer")
+                ui.note("note: the run's prompts need a table, so `/predict` does not answer");
             }
             Err(error) => ui.note(format!("note: `/predict` does not answer: {}", error.message())),
         }

@@ -48,16 +48,13 @@ impl Job {
     ) -> Result<BTreeMap<usize, f64>, Error> {
         let mut scores = BTreeMap::new();
         for prediction in &predictions.rows {
-            let value = match &self.labels {
-                Some(labels) => {
-                    let expected = labels.number_of(&self.source.row(prediction.row)?)?;
-                    let found = prediction.label.as_deref().and_then(|it| labels.number(it));
-                    f64::from(u8::from(found.is_some() && found == expected))
-                }
-                None => {
-                    let response = prediction.response.as_deref().unwrap_or_default();
-                    score.of_text(response, &self.right_text(prediction.row)?)
-                }
+            let value = if let Some(labels) = &self.labels {
+                let expected = labels.number_of(&self.source.row(prediction.row)?)?;
+                let found = prediction.label.as_deref().and_then(|it| labels.number(it));
+                f64::from(u8::from(found.is_some() && found == expected))
+            } else {
+                let response = prediction.response.as_deref().unwrap_or_default();
+                score.of_text(response, &self.right_text(prediction.row)?)
             };
             scores.insert(prediction.row, value);
         }
