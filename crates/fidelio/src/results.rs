@@ -17,6 +17,8 @@ use crate::{Error, Evaluation, Job, Predictions, RunFile, train::DESCRIPTION};
 pub(crate) const MANIFEST: &str = "run.json";
 /// The figures of a measured run.
 pub(crate) const STATISTICS: &str = "statistics.json";
+/// Several ways of answering have their run files, and what they learnt, below it.
+const ARMS: &str = "arms";
 /// The run file with every default.
 pub(crate) const RUN_FILE: &str = "run.yaml";
 
@@ -153,17 +155,12 @@ impl Results {
 
     /// Writes the run file of one of several ways of answering, below the folder. Returns the file.
     pub(crate) fn write_arm(&self, arm: &str, run_file: &str) -> Result<PathBuf, Error> {
-        let folder = self.arms();
-        fs::create_dir_all(&folder)
-            .map_err(|source| Error::Write { path: folder.clone(), source })?;
-        let path = folder.join(format!("{arm}.yaml"));
-        write_whole(&path, run_file.as_bytes())?;
-        Ok(path)
+        self.write_below(&format!("{ARMS}/{arm}.yaml"), run_file.as_bytes())
     }
 
     /// Where several ways of answering have their run files, and what they learnt.
     pub(crate) fn arms(&self) -> PathBuf {
-        self.folder.join("arms")
+        self.folder.join(ARMS)
     }
 
     pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<PathBuf, Error> {

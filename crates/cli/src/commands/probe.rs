@@ -128,6 +128,23 @@ fn said_by(by: RegularizedBy) -> &'static str {
     }
 }
 
+/// A run's head, the rows that it shall answer, and where the answers go.
+fn opened(
+    run: &ProbeFile,
+    data: &DataFlags,
+    answers: bool,
+    flags: &ResultFlags,
+    global: &Global,
+    ui: &Ui,
+) -> Result<(FittedProbe, ProbeRows, RunFolder), Failure> {
+    let data = data.to_args()?;
+    let machine = super::machine(global)?;
+    interrupt::listen();
+    let fitted = FittedProbe::of_run(&machine, run, &Downloads::new(ui))?;
+    let rows = ProbeRows::read(run, &data, answers)?;
+    Ok((fitted, rows, RunFolder::create(flags)?))
+}
+
 /// Answers every row of a table.
 pub(super) fn predict(
     run: &ProbeFile,
@@ -136,12 +153,7 @@ pub(super) fn predict(
     global: &Global,
     ui: &Ui,
 ) -> Result<(), Failure> {
-    let data = data.to_args()?;
-    let machine = super::machine(global)?;
-    interrupt::listen();
-    let mut fitted = FittedProbe::of_run(&machine, run, &Downloads::new(ui))?;
-    let rows = ProbeRows::read(run, &data, false)?;
-    let folder = RunFolder::create(flags)?;
+    let (mut fitted, rows, folder) = opened(run, data, false, flags, global, ui)?;
     say_notes(ui, &rows.notes().collect::<Vec<_>>());
     let mut watch = Watch::new(ui);
     let predictions = fitted.predict(&rows, &mut watch)?;
@@ -173,12 +185,7 @@ pub(super) fn evaluate(
     global: &Global,
     ui: &Ui,
 ) -> Result<(), Failure> {
-    let data = data.to_args()?;
-    let machine = super::machine(global)?;
-    interrupt::listen();
-    let mut fitted = FittedProbe::of_run(&machine, run, &Downloads::new(ui))?;
-    let rows = ProbeRows::read(run, &data, true)?;
-    let folder = RunFolder::create(flags)?;
+    let (mut fitted, rows, folder) = opened(run, data, true, flags, global, ui)?;
     let evaluation = measured(&mut fitted, &rows, &folder, saved, ui)?;
     said(&evaluation, folder.results().folder(), ui)
 }

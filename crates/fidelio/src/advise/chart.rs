@@ -32,7 +32,7 @@ pub(super) fn of(contest: &Contest<'_>, choice: &Choice) -> Result<Vec<Fork>, Er
     let prompted = best_of(&|arm| !arm.learns());
     let (probe, lora) = (best_of(&|arm| arm == Arm::Probe), best_of(&|arm| arm == Arm::Lora));
     let mut forks = vec![rows(contest)];
-    forks.extend(contest.majority().map(|majority| alone(contest, choice, majority)));
+    forks.extend(contest.majority.map(|majority| alone(contest, choice, majority)));
     for (question, without, with) in [
         ("Do examples in the prompt help?", zero_shot, best_of(&|arm| arm.shows_rows())),
         ("Do examples chosen for each row help more than the same for all?", fixed, retrieved),

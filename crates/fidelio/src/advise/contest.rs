@@ -21,7 +21,6 @@ use super::{
 };
 use crate::{
     DataArgs, Error, Event, Flow, Job, Machine, Model, Observer, Results, RunFile, SplitChoice,
-    audit::Finding,
     dataset,
     plan::{self, AnswerPlan},
 };
@@ -56,7 +55,8 @@ pub(super) struct Contest<'a> {
     /// The validation rows that are measured, in the order in which they are.
     order: Vec<usize>,
     pub(super) training_rows: usize,
-    majority: Option<f64>,
+    /// The share of validation rows that have the most frequent label; none for texts.
+    pub(super) majority: Option<f64>,
     choice: Option<Choice>,
     /// Whether the observer wants no more of it.
     stopped: bool,
@@ -70,7 +70,7 @@ pub(super) struct Contest<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
     began: Instant,
-    budget: f64,
+    pub(super) budget: f64,
 }
 
 impl Clock {
@@ -260,10 +260,6 @@ impl<'a> Contest<'a> {
         self.clock.left() - CONFIRMING * self.clock.budget
     }
 
-    pub(super) fn budget(&self) -> f64 {
-        self.clock.budget
-    }
-
     pub(super) fn bootstrap(&self) -> Bootstrap {
         Bootstrap { seed: self.seed, ..Bootstrap::default() }
     }
@@ -286,7 +282,8 @@ impl<'a> Contest<'a> {
     /// Measures the recommended arm, and the prompt alone beside it, on test rows.
     pub(super) fn confirm(&mut self, observer: &mut dyn Observer) -> Result<(), Error> {
         let data = DataArgs { split: SplitChoice::Test, ..self.data.clone() };
-        if !data.has_rows() {
+        let mut order = self.test_rows(&data)?;
+        if order.is_empty() {
             return Ok(());
         }
         let winner = self.chosen().recommended;
@@ -300,10 +297,9 @@ impl<'a> Contest<'a> {
         let left = TESTING * self.clock.left().max(0.0);
         let affordable = (left / per_row.max(1e-9)) as usize;
         // A verdict that is not confirmed is worth little: some rows are answered in any case.
-        let most = affordable.clamp(FIRST, MOST_ROWS);
+        order.truncate(affordable.clamp(FIRST, MOST_ROWS));
         for &number in &wanted {
-            let Some(scores) = self.tested(number, most, observer)? else { return Ok(()) };
-            confirmed.push(scores);
+            confirmed.push(self.tested(number, &data, &order, observer)?);
         }
         let score = self.bootstrap().mean(&confirmed[0])?;
         let beside = |alone: &Vec<f64>| compare_scores(alone, &confirmed[0], &self.bootstrap());
@@ -312,43 +308,46 @@ impl<'a> Contest<'a> {
         Ok(())
     }
 
-    /// What an arm scores on test rows that repeat none of the others; none where there are none.
+    /// The test rows that repeat none of the others, in a random order.
+    fn test_rows(&mut self, data: &DataArgs) -> Result<Vec<usize>, Error> {
+        if !data.has_rows() {
+            return Ok(Vec::new());
+        }
+        let source = match dataset::rows(self.arms.run.config(), data, true) {
+            Err(Error::EmptySplit { .. }) => return Ok(Vec::new()),
+            rows => rows?.source,
+        };
+        let texts = Texts { columns: &self.columns };
+        let unseen = texts.unseen(source.as_ref(), &self.seen, &mut self.leaks.test)?;
+        Ok(shuffled(unseen, self.seed))
+    }
+
+    /// What an arm scores on these rows of `data`.
     fn tested(
         &mut self,
         number: usize,
-        most: usize,
+        data: &DataArgs,
+        order: &[usize],
         observer: &mut dyn Observer,
-    ) -> Result<Option<Vec<f64>>, Error> {
-        let data = DataArgs { split: SplitChoice::Test, ..self.data.clone() };
+    ) -> Result<Vec<f64>, Error> {
         // A head answers the rows that the prompt alone would.
         let run = match &self.entries[number].way {
             Way::Prompts(prompts) => prompts.run.clone(),
             Way::Vectors(_) => self.arms.prompted(Arm::ZeroShot)?,
         };
-        let job = match prepared(self.machine, &run, &data) {
-            Err(Error::EmptySplit { .. }) => return Ok(None),
-            job => job?,
-        };
-        self.leaks.test = Finding::default();
-        let texts = Texts { columns: &self.columns };
-        let unseen = texts.unseen(job.source.as_ref(), &self.seen, &mut self.leaks.test)?;
-        let mut order = shuffled(unseen, self.seed);
-        order.truncate(most);
+        let job = prepared(self.machine, &run, data)?;
         let rows = 0..order.len();
-        if order.is_empty() {
-            return Ok(None);
-        }
         let Contest { entries, session, score, .. } = &mut *self;
         let entry = &mut entries[number];
         match &mut entry.way {
             Way::Vectors(vectors) => {
-                vectors.read(&job, &Subset::new(Arc::clone(&job.source), order))?;
-                Ok(Some(vectors.answer(rows, observer)?.0))
+                vectors.read(&job, &Subset::new(Arc::clone(&job.source), order.to_vec()))?;
+                Ok(vectors.answer(rows, observer)?.0)
             }
             Way::Prompts(prompts) => {
                 let learnt = prompts.learnt.clone();
-                let mut test = Entry::of(entry.arm, run, job, &order, observer)?.after(learnt);
-                test.answer(session.as_mut(), rows, *score, observer).map(Some)
+                let mut test = Entry::of(entry.arm, run, job, order, observer)?.after(learnt);
+                test.answer(session.as_mut(), rows, *score, observer)
             }
         }
     }
@@ -421,11 +420,6 @@ impl<'a> Contest<'a> {
             entry.racer.scores.truncate(rows);
         }
     }
-
-    /// The share of validation rows that have the most frequent label.
-    pub(super) fn majority(&self) -> Option<f64> {
-        self.majority
-    }
 }
 
 /// An observer that ends work at a moment.
@@ -494,15 +488,12 @@ fn columns(run: &RunFile, job: &Job) -> Result<Vec<String>, Error> {
 
 /// An error with what it comes from, on one line.
 pub(super) fn said(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    if let Error::RunFile(problems) = error {
-        let first = problems.iter().next().map(|it| it.message.clone()).unwrap_or_default();
-        text = format!("{text}: {first}");
-    }
-    text
+    let first = std::error::Error::source(error);
+    let causes = std::iter::successors(first, |cause| cause.source()).map(ToString::to_string);
+    let problem = match error {
+        Error::RunFile(problems) => problems.iter().next().map(|it| it.message.clone()),
+        _ => None,
+    };
+    let all = std::iter::once(error.to_string()).chain(causes).chain(problem);
+    all.collect::<Vec<_>>().join(": ")
 }

@@ -92,7 +92,7 @@ impl Contest<'_> {
         if !self.wants(Arm::Lora) {
             return Ok(());
         }
-        let allowed = (LEARNING[0] * self.budget()).min(LEARNING[1] * self.left());
+        let allowed = (LEARNING[0] * self.clock.budget).min(LEARNING[1] * self.left());
         let entry = match self.taught(allowed, observer, lessons) {
             Ok(entry) => entry,
             Err(Error::Stopped) => return Err(Error::Stopped),
@@ -121,10 +121,13 @@ impl Contest<'_> {
         lessons: &mut dyn Watcher,
     ) -> Result<Option<Entry>, Error> {
         let began = Instant::now();
-        let wish = self.wish(observer)?;
+        let (mut training, wish) = self.wish(observer)?;
         let Some(granted) = wish.within(allowed) else { return Ok(None) };
+        if granted.epochs < wish.epochs {
+            training = self.training(granted.epochs, observer)?;
+        }
         let folder = self.results.arms().join(Arm::Lora.name());
-        let (run, learnt) = self.learnt(granted, folder, observer, lessons)?;
+        let (run, learnt) = learnt(training, granted, folder, lessons)?;
         let mut entry = self.enter(Arm::Lora, run, observer)?.after(Some(learnt));
         entry.preparing = began.elapsed().as_secs_f64();
         entry.ready = self.arms.learnt(self.default_epochs())?.document().render();
@@ -164,7 +167,7 @@ impl Contest<'_> {
     }
 
     /// What the run file wants learnt, and what a row of it takes.
-    fn wish(&self, observer: &mut dyn Observer) -> Result<Wish, Error> {
+    fn wish(&self, observer: &mut dyn Observer) -> Result<(Training, Wish), Error> {
         let epochs = self.epochs();
         let mut training = self.training(epochs, observer)?;
         let cost = training.cost(true)?;
@@ -175,32 +178,14 @@ impl Contest<'_> {
         }
         let rows = training.rows.len();
         let seconds = cost.time.map_or(0.0, |time| time.seconds);
-        Ok(Wish { rows, epochs, seconds_per_row: seconds / (rows * epochs).max(1) as f64 })
+        let seconds_per_row = seconds / (rows * epochs).max(1) as f64;
+        Ok((training, Wish { rows, epochs, seconds_per_row }))
     }
 
     fn training(&self, epochs: usize, observer: &mut dyn Observer) -> Result<Training, Error> {
         let run = self.arms.learnt(Some(epochs))?;
         let model = Model::find(self.machine, &run.base_model(), &fidelio_weights::Silent)?;
         Training::prepare(self.machine, &run, model, self.data, observer)
-    }
-
-    /// Learns so many rows into a folder of a run; gives the run file that uses it.
-    fn learnt(
-        &self,
-        Granted { rows, epochs }: Granted,
-        folder: PathBuf,
-        observer: &mut dyn Observer,
-        lessons: &mut dyn Watcher,
-    ) -> Result<(RunFile, Learnt), Error> {
-        let mut training = self.training(epochs, observer)?.in_short(rows);
-        let results = Results::create(&folder, true)?;
-        let began = Instant::now();
-        let summary = training.run(&results, false, lessons)?;
-        if summary.ended == Ended::Stopped {
-            return Err(Error::Stopped);
-        }
-        let seconds = began.elapsed().as_secs_f64();
-        Ok((RunFile::of_run(&folder, &[])?, Learnt { rows, epochs, seconds, folder }))
     }
 
     /// How often the rows are learnt if time does not matter.
@@ -235,7 +220,8 @@ impl Contest<'_> {
         }
         let granted = Granted { rows: half, epochs: all.epochs };
         let folder = self.results.arms().join(HALF);
-        let (run, learnt) = self.learnt(granted, folder, observer, lessons)?;
+        let training = self.training(granted.epochs, observer)?;
+        let (run, learnt) = learnt(training, granted, folder, lessons)?;
         let mut entry = self.enter(Arm::Lora, run, observer)?.after(Some(learnt));
         let fewer = entry.answer(self.session.as_mut(), 0..scores.len(), self.score, observer)?;
         let bootstrap = self.bootstrap();
@@ -248,6 +234,23 @@ impl Contest<'_> {
         });
         Ok(())
     }
+}
+
+/// Learns so many rows into a folder of a run; gives the run file that uses it.
+fn learnt(
+    training: Training,
+    Granted { rows, epochs }: Granted,
+    folder: PathBuf,
+    lessons: &mut dyn Watcher,
+) -> Result<(RunFile, Learnt), Error> {
+    let results = Results::create(&folder, true)?;
+    let began = Instant::now();
+    let summary = training.in_short(rows).run(&results, false, lessons)?;
+    if summary.ended == Ended::Stopped {
+        return Err(Error::Stopped);
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    Ok((RunFile::of_run(&folder, &[])?, Learnt { rows, epochs, seconds, folder }))
 }
 
 #[cfg(test)]
