@@ -23,6 +23,13 @@
 //!
 //! This crate deliberately holds no engine, and knows of no file format and no user's configuration.
 #![allow(unsafe_code, reason = "a C border is made of pointers; every block says why it is sound")]
+#![cfg_attr(
+    not(feature = "host"),
+    allow(
+        dead_code,
+        reason = "what crosses is written and read in one place; a plugin needs a half"
+    )
+)]
 
 pub mod abi;
 #[cfg(feature = "conformance")]

@@ -43,4 +43,5 @@ fn the_guide_to_writing_a_plugin_ends_with_one_that_passes() {
     let said = place.said(output).expect(0);
     assert!(said.stdout.contains("24 checks passed, on the model `ngram`\n"), "{said}");
     assert!(said.stdout.contains("plugin:my-engine#0"), "{said}");
+    assert!(!said.stderr.contains("warning"), "an author has reasons to worry: {said}");
 }

@@ -146,9 +146,14 @@ fn both(
 }
 
 /// Within a twentieth of what is counted; the plan promises a tenth.
+///
+/// Counted is the smallest of three: a machine that is busy elsewhere lets a thread hold what it
+/// worked with a moment longer, which adds and never takes away.
 fn check(lora: Option<LoraSpec>, checkpoint_blocks: bool) {
     for (tokens, micro_batches) in [(1024, 1), (1536, 2)] {
-        let (reckoned, counted) = both(lora.clone(), checkpoint_blocks, tokens, micro_batches);
+        let count = || both(lora.clone(), checkpoint_blocks, tokens, micro_batches);
+        let (reckoned, counted) =
+            [count(), count(), count()].into_iter().min_by_key(|it| it.1).unwrap();
         let ratio = reckoned.peak as f64 / counted as f64;
         assert!((0.95..1.05).contains(&ratio), "{reckoned:?} is {ratio:.3} of {counted}");
     }
