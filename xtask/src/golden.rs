@@ -119,7 +119,7 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
     for argument in head.args.unwrap_or_default().split_whitespace() {
         command.arg(argument.replace("{cache}", &cache.to_string_lossy()));
     }
-    command.env("FIDELIO_CACHE", &cache).env("PYTHONDONTWRITEBYTECODE", "1");
+    command.env("FIDELIO_CACHE_DIR", &cache).env("PYTHONDONTWRITEBYTECODE", "1");
     match head.stdout {
         None => programs::run(&mut command)?,
         Some(file) => std::fs::write(folder.join(file), programs::output(&mut command)?)

@@ -12,14 +12,14 @@ pub(crate) fn root() -> &'static Path {
         .expect("the crate lies one folder below the root")
 }
 
-/// The user's cache folder of Fidelio: `FIDELIO_CACHE`, or the usual place for caches.
+/// The user's cache folder of Fidelio: `FIDELIO_CACHE_DIR`, or the usual place for caches.
 pub(crate) fn cache() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    variable("FIDELIO_CACHE")
+    variable("FIDELIO_CACHE_DIR")
         .map(PathBuf::from)
         .or_else(|| variable("XDG_CACHE_HOME").map(|base| PathBuf::from(base).join("fidelio")))
         .or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".cache/fidelio")))
-        .context("none of FIDELIO_CACHE, XDG_CACHE_HOME and HOME is set")
+        .context("none of FIDELIO_CACHE_DIR, XDG_CACHE_HOME and HOME is set")
 }
 
 /// Whether this is the build machine, where nothing may be left out.

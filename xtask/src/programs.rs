@@ -9,7 +9,7 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(places::root()).args(arguments);
     if let Ok(cache) = places::cache() {
-        command.env("FIDELIO_CACHE", cache);
+        command.env("FIDELIO_CACHE_DIR", cache);
     }
     command
 }

@@ -17,7 +17,7 @@ pub(crate) fn sha256(text: &str) -> String {
 
 pub(crate) fn fixtures() -> Option<PathBuf> {
     let var = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    var("FIDELIO_CACHE")
+    var("FIDELIO_CACHE_DIR")
         .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("fidelio")))
         .or_else(|| var("HOME").map(|p| p.join(".cache/fidelio")))
         .map(|p| p.join("fixtures"))

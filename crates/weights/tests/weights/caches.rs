@@ -10,7 +10,7 @@ pub(crate) fn default_model() -> Option<PathBuf> {
 /// A file of the user's cache, or nothing with a line that says so.
 pub(crate) fn present(file: &str) -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).map(PathBuf::from);
-    let cache = set("FIDELIO_CACHE")
+    let cache = set("FIDELIO_CACHE_DIR")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("fidelio")))
         .or_else(|| Some(set("HOME")?.join(".cache/fidelio")))?;
     let path = cache.join(file);
