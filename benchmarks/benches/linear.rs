@@ -6,7 +6,7 @@ use fidelio_benchmarks::{stored, values};
 use fidelio_kernels::{Arithmetic, Format, Layout, Matrix, linear, pack};
 use std::hint::black_box;
 
-const FORMATS: [Format; 4] = [Format::F32, Format::Q8_0, Format::Q4_1, Format::Q4_0];
+const FORMATS: [Format; 5] = [Format::F32, Format::BF16, Format::Q8_0, Format::Q4_1, Format::Q4_0];
 const ROWS: usize = 1536;
 const COLS: usize = 576;
 
@@ -25,7 +25,7 @@ fn products(criterion: &mut Criterion) {
                 packed = pack(weight);
                 weight = Matrix { bytes: packed.as_ref(), layout: Layout::Eights, ..weight };
             }
-            for arithmetic in [Arithmetic::F32, Arithmetic::Int8] {
+            for arithmetic in [Arithmetic::F32, Arithmetic::Bf16, Arithmetic::Int8] {
                 if arithmetic == Arithmetic::Int8 && !format.has_integers() {
                     continue;
                 }

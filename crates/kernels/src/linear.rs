@@ -14,11 +14,10 @@ use crate::{
     threads::{with_scratch, worth_spreading},
 };
 
+mod brain;
 mod eights;
 mod floats;
 mod int8;
-
-pub use floats::linear_backward;
 
 /// Columns that a panel spans: a multiple of every block length, small enough that a few rows of
 /// activations and of weights stay in the first-level cache.
@@ -44,6 +43,11 @@ pub enum Arithmetic {
     /// An activation moves by at most 1/254 of the largest size among its 32. One that is not
     /// finite makes all of its row NaN. Activations below 1.5e-36 count as 0 where all 32 are.
     Int8,
+    /// Activations and decoded weights are rounded to brain floats (bfloat16), their products are
+    /// summed as 32-bit floats. Subnormal numbers may count as 0.
+    ///
+    /// A factor moves by at most 1/256 of its size.
+    Bf16,
 }
 
 /// `out[n, rows] = x[n, cols] · wᵀ (+ bias)`.
@@ -81,17 +85,19 @@ pub(crate) fn linear_on(
     assert_eq!(x.len(), n * w.cols, "x is not [{n}, {}]", w.cols);
     assert!(bias.is_none_or(|bias| bias.len() == w.rows), "bias is not [{}]", w.rows);
     let packed;
-    let w = if arithmetic == Arithmetic::Int8 && w.format.packs() && w.layout == Layout::Rows {
+    let w = if arithmetic != Arithmetic::F32 && w.format.packs() && w.layout == Layout::Rows {
         packed = pack(w);
         Matrix { bytes: packed.as_ref(), layout: Layout::Eights, ..w }
     } else {
         w
     };
-    if w.layout == Layout::Eights && w.cols > 0 {
-        return match arithmetic {
-            Arithmetic::F32 => floats::multiply(path, x, w, bias, out),
-            Arithmetic::Int8 => int8::multiply(path, x, w, bias, out),
-        };
+    if w.cols > 0 {
+        match (arithmetic, w.layout) {
+            (Arithmetic::F32, Layout::Eights) => return floats::multiply(path, x, w, bias, out),
+            (Arithmetic::Int8, Layout::Eights) => return int8::multiply(path, x, w, bias, out),
+            (Arithmetic::Bf16, _) => return brain::multiply(path, x, w, bias, out),
+            (Arithmetic::F32 | Arithmetic::Int8, Layout::Rows) => {}
+        }
     }
 
     each_tile(w, bias, out, STEP, PANEL, |first, out| {
@@ -99,6 +105,40 @@ pub(crate) fn linear_on(
             path.run(Tile { x, w, first, out, panel });
         });
     });
+}
+
+/// The gradient of [`linear`] for `x`, given that of its result: `out[n, cols] = g[n, rows] · w`.
+///
+/// With [`Arithmetic::F32`] or [`Arithmetic::Int8`], `w` is [packed](crate::pack), and is multiplied
+/// as floats.
+///
+/// Each number depends on its own row of `g` and on `w` alone, to the last bit.
+///
+/// # Panics
+/// When the sizes do not fit, or `w` is not packed where it has to be.
+pub fn linear_backward(g: &[f32], w: Matrix<'_>, arithmetic: Arithmetic, out: &mut [f32]) {
+    linear_backward_on(Path::active(), g, w, arithmetic, out);
+}
+
+pub(crate) fn linear_backward_on(
+    path: Path,
+    g: &[f32],
+    w: Matrix<'_>,
+    arithmetic: Arithmetic,
+    out: &mut [f32],
+) {
+    w.check();
+    if out.is_empty() {
+        return;
+    }
+    assert!(out.len().is_multiple_of(w.cols), "out is not rows of {}", w.cols);
+    let n = out.len() / w.cols;
+    assert_eq!(g.len(), n * w.rows, "g is not [{n}, {}]", w.rows);
+    match arithmetic {
+        Arithmetic::F32 | Arithmetic::Int8 => floats::multiply_backward(path, g, w, out),
+        Arithmetic::Bf16 if w.rows > 0 => brain::multiply_backward(path, g, w, out),
+        Arithmetic::Bf16 => out.fill(0.0),
+    }
 }
 
 /// Gathers and decodes rows of a table: `out[ids.len(), cols]`.

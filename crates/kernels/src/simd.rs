@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 use std::sync::OnceLock;
 
@@ -23,6 +25,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Eight: Copy;
     /// Eight integers, on every path, or the bytes or pairs of halves that they consist of.
     type Ints: Copy;
+    /// As many pairs of brain floats as a register has floats, the first of each in the lower half.
+    type Pairs: Copy;
+    /// The same in memory: `[u32; LANES]`.
+    type PairChunk: Copy;
 
     /// Runs a kernel that is compiled apart, so that what several kernels need is compiled once.
     fn call<K: Kernel>(self, kernel: K) -> K::Out;
@@ -86,6 +92,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn settle(self, sums: Self::Ints) -> Self::Ints;
     /// Adds the products of signed halves `w` and `x`, two in each lane.
     fn mul_halves(self, w: Self::Ints, x: Self::Ints, sums: Self::Ints) -> Self::Ints;
+
+    fn pair_chunks(x: &[u32]) -> &[Self::PairChunk];
+    fn pair_chunks_mut(x: &mut [u32]) -> &mut [Self::PairChunk];
+    fn pairs(self, from: &Self::PairChunk) -> Self::Pairs;
+    /// Floats rounded as [`brain_pair`] does, those of `low` in the lower halves. Subnormal numbers
+    /// may become 0.
+    fn round_lanes(self, low: Self::V, high: Self::V, to: &mut Self::PairChunk);
+    /// The same for floats that follow each other, those of `first` before those of `second`.
+    fn round_row(self, first: Self::V, second: Self::V, to: &mut Self::PairChunk);
+    /// Puts four pairs of each row of 16 bytes across: the first pair of every row, then the second.
+    /// There are as many rows as lanes.
+    fn across(self, rows: &[&[u8; 16]], to: [&mut Self::PairChunk; 4]);
+    /// Adds the two products of the pair `x` with each pair of `w`, as floats of 32 bits.
+    /// Subnormal numbers may count as 0.
+    fn mul_pairs(self, w: Self::Pairs, x: u32, sums: Self::V) -> Self::V;
 }
 
 /// Work that is compiled for each instruction set.
@@ -101,6 +122,8 @@ pub(crate) enum Path {
     Portable(Portable),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
 }
 
 impl Path {
@@ -116,6 +139,8 @@ impl Path {
         let mut paths = vec![Self::Portable(Portable)];
         #[cfg(target_arch = "x86_64")]
         paths.extend(avx2::Avx2::detect().map(Self::Avx2));
+        #[cfg(target_arch = "x86_64")]
+        paths.extend(avx512::Avx512::detect().map(Self::Avx512));
         paths
     }
 
@@ -125,6 +150,8 @@ impl Path {
             Self::Portable(s) => kernel.run(s),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(s) => s.enter(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(s) => s.enter(kernel),
         }
     }
 
@@ -133,11 +160,14 @@ impl Path {
             Self::Portable(_) => "portable",
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => "avx512",
         }
     }
 }
 
-/// The instruction set that kernels use on this machine: `portable` or `avx2`.
+/// The instruction set that kernels use on this machine: `portable`, `avx2` or `avx512` (with its
+/// products of bytes and of brain floats).
 pub fn active_path() -> &'static str {
     Path::active().name()
 }
@@ -152,6 +182,8 @@ impl Simd for Portable {
     const LANES: usize = 4;
     type Eight = [f32; 8];
     type Ints = [i32; 8];
+    type Pairs = [u32; 4];
+    type PairChunk = [u32; 4];
 
     #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Out {
@@ -398,6 +430,76 @@ impl Simd for Portable {
         }
         sums
     }
+
+    #[inline(always)]
+    fn pair_chunks(x: &[u32]) -> &[Self::PairChunk] {
+        x.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pair_chunks_mut(x: &mut [u32]) -> &mut [Self::PairChunk] {
+        x.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn pairs(self, from: &Self::PairChunk) -> Self::Pairs {
+        *from
+    }
+
+    #[inline(always)]
+    fn round_lanes(self, low: Self::V, high: Self::V, to: &mut Self::PairChunk) {
+        for i in 0..4 {
+            to[i] = brain_pair(low[i], high[i]);
+        }
+    }
+
+    #[inline(always)]
+    fn round_row(self, [a, b, c, d]: Self::V, [e, f, g, h]: Self::V, to: &mut Self::PairChunk) {
+        *to = [brain_pair(a, b), brain_pair(c, d), brain_pair(e, f), brain_pair(g, h)];
+    }
+
+    #[inline(always)]
+    fn across(self, rows: &[&[u8; 16]], to: [&mut Self::PairChunk; 4]) {
+        for (i, to) in to.into_iter().enumerate() {
+            for (to, row) in to.iter_mut().zip(rows) {
+                *to = u32::from_le_bytes(row.as_chunks().0[i]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn mul_pairs(self, w: Self::Pairs, x: u32, sums: Self::V) -> Self::V {
+        let sums = self.fma(w.map(upper), [upper(x); 4], sums);
+        self.fma(w.map(lower), [lower(x); 4], sums)
+    }
+}
+
+/// The brain float in the lower half.
+#[inline(always)]
+fn lower(pair: u32) -> f32 {
+    f32::from_bits(pair << 16)
+}
+
+/// The brain float in the upper half.
+#[inline(always)]
+fn upper(pair: u32) -> f32 {
+    f32::from_bits(pair & 0xffff_0000)
+}
+
+/// Two floats as brain floats, each the nearest one, the even of two equally near; `low` in the
+/// lower half.
+#[inline(always)]
+pub(crate) fn brain_pair(low: f32, high: f32) -> u32 {
+    brain(low) >> 16 | brain(high) & 0xffff_0000
+}
+
+/// The nearest brain float in the upper half, something in the lower.
+#[inline(always)]
+fn brain(x: f32) -> u32 {
+    const QUIET: u32 = 1 << 22; // so that a NaN stays one
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1));
+    if x.is_nan() { bits | QUIET } else { rounded }
 }
 
 /// Times four bits: each as the lowest bit of a byte, among others.

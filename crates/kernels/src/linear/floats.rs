@@ -188,11 +188,11 @@ impl Kernel for Piece<'_, '_> {
 
 /// Decodes some blocks of eight rows: element after element, each eight `stride` eights behind the
 /// one before.
-struct Decode<'a> {
-    eight: Eight<'a>,
-    blocks: Range<usize>,
-    to: &'a mut [[f32; EIGHT]],
-    stride: usize,
+pub(super) struct Decode<'a> {
+    pub(super) eight: Eight<'a>,
+    pub(super) blocks: Range<usize>,
+    pub(super) to: &'a mut [[f32; EIGHT]],
+    pub(super) stride: usize,
 }
 
 impl Kernel for Decode<'_> {
@@ -305,26 +305,13 @@ const BACK_COLS: usize = BLOCK;
 /// Rows of the weight that its panels span.
 const BACK_ROWS: usize = 256;
 
-/// The gradient of [`linear`](super::linear) for `x`, given that of its result: `out[n, cols] =
-/// g[n, rows] · w`, with `w` [packed](crate::pack).
-///
-/// Each number depends on its own row of `g` and on `w` alone, to the last bit.
+/// `out[n, cols] = g[n, rows] · w`, sizes checked, `out` not empty.
 ///
 /// # Panics
-/// When the sizes do not fit, or `w` is not packed.
-pub fn linear_backward(g: &[f32], w: Matrix<'_>, out: &mut [f32]) {
-    linear_backward_on(Path::active(), g, w, out);
-}
-
-pub(super) fn linear_backward_on(path: Path, g: &[f32], w: Matrix<'_>, out: &mut [f32]) {
-    w.check();
+/// When `w` is not packed.
+pub(super) fn multiply_backward(path: Path, g: &[f32], w: Matrix<'_>, out: &mut [f32]) {
     assert_eq!(w.layout, Layout::Eights, "the order of rows");
-    if out.is_empty() {
-        return;
-    }
-    assert!(out.len().is_multiple_of(w.cols), "out is not rows of {}", w.cols);
     let n = out.len() / w.cols;
-    assert_eq!(g.len(), n * w.rows, "g is not [{n}, {}]", w.rows);
     out.fill(0.0);
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
     each_piece(out, w.cols, BACK_COLS, spread, |first, out| {

@@ -2,7 +2,10 @@
 
 use proptest::prelude::*;
 
-use super::{Arithmetic::F32, embed, floats::linear_backward_on, linear_on};
+use super::{
+    Arithmetic::{self, Bf16, F32},
+    embed, linear_backward_on, linear_on,
+};
 use crate::{
     Format, Layout, Matrix,
     random::{Random, Stored},
@@ -17,8 +20,28 @@ fn each_layout(stored: &Stored, mut call: impl FnMut(Matrix<'_>)) {
     }
 }
 
+/// A factor as a product has it.
+fn factor(arithmetic: Arithmetic, x: f32) -> f64 {
+    match arithmetic {
+        Bf16 => half::bf16::from_f32(x).to_f64(),
+        _ => x.into(),
+    }
+}
+
 /// Checks one product on every path.
 fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, seed: u64) {
+    for arithmetic in [F32, Bf16] {
+        check_in(arithmetic, format, [n, rows, cols], with_bias, seed);
+    }
+}
+
+fn check_in(
+    arithmetic: Arithmetic,
+    format: Format,
+    [n, rows, cols]: [usize; 3],
+    with_bias: bool,
+    seed: u64,
+) {
     let mut random = Random(seed);
     let stored = random.weights(format, rows, cols);
     let weights = stored.decoded();
@@ -26,11 +49,11 @@ fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, se
     let bias = random.numbers(rows);
     let on = |path: Path, w: Matrix<'_>| {
         let mut out = vec![f32::NAN; n * rows];
-        linear_on(path, &x, w, with_bias.then_some(&bias[..]), F32, &mut out);
+        linear_on(path, &x, w, with_bias.then_some(&bias[..]), arithmetic, &mut out);
         for (i, out) in out.iter().enumerate() {
             let (row, of) = (i / rows, i % rows);
             let pairs = x[row * cols..][..cols].iter().zip(&weights[of * cols..][..cols]);
-            let products = pairs.map(|(&x, &w)| f64::from(x) * f64::from(w));
+            let products = pairs.map(|(&x, &w)| factor(arithmetic, x) * factor(arithmetic, w));
             let (mut sum, mut size) = products.fold((0.0, 0.0), |(s, a), p| (s + p, a + p.abs()));
             if with_bias {
                 sum += f64::from(bias[of]);
@@ -38,7 +61,8 @@ fn check(format: Format, n: usize, rows: usize, cols: usize, with_bias: bool, se
             }
             assert!(
                 (f64::from(*out) - sum).abs() <= 2e-6 * size + 1e-12,
-                "{:?} of {format:?} [{n}, {cols}] x [{rows}, {cols}] on {path:?}: {out} for {sum}",
+                "{arithmetic:?}, {:?} of {format:?} [{n}, {cols}] x [{rows}, {cols}] on {path:?}: \
+                 {out} for {sum}",
                 w.layout
             );
         }
@@ -90,22 +114,23 @@ fn floats_need_no_alignment() {
 
 #[test]
 fn a_row_does_not_depend_on_the_others() {
-    for format in [Format::Q4_1, Format::Q8_0, Format::Q4_K, Format::F16, Format::F32] {
+    let formats = [Format::Q4_1, Format::Q8_0, Format::Q4_K, Format::F16, Format::F32];
+    for (format, arithmetic) in formats.into_iter().flat_map(|it| [(it, F32), (it, Bf16)]) {
         let mut random = Random(6);
         let (rows, cols) = (101, 1280);
         let stored = random.weights(format, rows, cols);
         let x = random.numbers(23 * cols);
         let on = |path: Path, w: Matrix<'_>| {
             let mut together = vec![0.0; 23 * rows];
-            linear_on(path, &x, w, None, F32, &mut together);
+            linear_on(path, &x, w, None, arithmetic, &mut together);
             for n in [1, 2, 3, 4, 5, 7, 11] {
                 let mut some = vec![0.0; n * rows];
-                linear_on(path, &x[4 * cols..][..n * cols], w, None, F32, &mut some);
+                linear_on(path, &x[4 * cols..][..n * cols], w, None, arithmetic, &mut some);
                 let layout = w.layout;
                 assert_eq!(
                     some,
                     together[4 * rows..][..n * rows],
-                    "{layout:?} of {format:?}, {n} rows"
+                    "{arithmetic:?}, {layout:?} of {format:?}, {n} rows"
                 );
             }
         };
@@ -114,27 +139,36 @@ fn a_row_does_not_depend_on_the_others() {
 }
 
 fn check_backward(format: Format, n: usize, rows: usize, cols: usize, seed: u64) {
-    let mut random = Random(seed);
-    let stored = random.weights(format, rows, cols);
-    let (weights, bytes) = (stored.decoded(), stored.packed());
-    let w = Matrix { bytes: bytes.as_ref(), layout: Layout::Eights, ..stored.matrix() };
-    let g = random.numbers(n * rows);
-    for path in Path::all() {
-        let mut out = vec![f32::NAN; n * cols];
-        linear_backward_on(path, &g, w, &mut out);
-        for (i, out) in out.iter().enumerate() {
-            let (row, of) = (i / cols, i % cols);
-            let pairs = g[row * rows..][..rows].iter().zip(weights[of..].iter().step_by(cols));
-            let products = pairs.map(|(&g, &w)| f64::from(g) * f64::from(w));
-            let (sum, size) = products.fold((0.0, 0.0), |(s, a), p| (s + p, a + p.abs()));
-            assert!(
-                (f64::from(*out) - sum).abs() <= 2e-6 * size + 1e-12,
-                "{format:?} [{n}, {rows}] x [{rows}, {cols}] on {path:?}: {out} for {sum}"
-            );
-        }
-        let mut alone = vec![f32::NAN; cols];
-        linear_backward_on(path, &g[(n - 1) * rows..], w, &mut alone);
-        assert_eq!(alone, out[(n - 1) * cols..], "{format:?} on {path:?}: a row alone");
+    for arithmetic in [F32, Bf16] {
+        let mut random = Random(seed);
+        let stored = random.weights(format, rows, cols);
+        let weights = stored.decoded();
+        let g = random.numbers(n * rows);
+        let on = |path: Path, w: Matrix<'_>| {
+            let layout = w.layout;
+            let mut out = vec![f32::NAN; n * cols];
+            linear_backward_on(path, &g, w, arithmetic, &mut out);
+            for (i, out) in out.iter().enumerate() {
+                let (row, of) = (i / cols, i % cols);
+                let pairs = g[row * rows..][..rows].iter().zip(weights[of..].iter().step_by(cols));
+                let products = pairs.map(|(&g, &w)| factor(arithmetic, g) * factor(arithmetic, w));
+                let (sum, size) = products.fold((0.0, 0.0), |(s, a), p| (s + p, a + p.abs()));
+                assert!(
+                    (f64::from(*out) - sum).abs() <= 2e-6 * size + 1e-12,
+                    "{arithmetic:?}, {layout:?} of {format:?} [{n}, {rows}] x [{rows}, {cols}] on \
+                     {path:?}: {out} for {sum}"
+                );
+            }
+            let mut alone = vec![f32::NAN; cols];
+            linear_backward_on(path, &g[(n - 1) * rows..], w, arithmetic, &mut alone);
+            let message = format!("{arithmetic:?}, {format:?} on {path:?}: a row alone");
+            assert_eq!(alone, out[(n - 1) * cols..], "{message}");
+        };
+        each_layout(&stored, |w| {
+            if arithmetic == Bf16 || w.layout == Layout::Eights {
+                Path::all().into_iter().for_each(|path| on(path, w));
+            }
+        });
     }
 }
 
@@ -143,10 +177,8 @@ proptest! {
 
     #[test]
     fn gradients_are_those_of_the_decoded_weights(
-        format in prop::sample::select(
-            Format::ALL.into_iter().filter(|it| it.packs()).collect::<Vec<_>>()
-        ),
-        n in 1..12_usize,
+        format in prop::sample::select(&Format::ALL[..]),
+        n in 1..30_usize,
         rows in 1..70_usize,
         blocks in 1..5_usize,
         short in 0..32_usize,
@@ -164,6 +196,7 @@ proptest! {
 fn gradients_of_large_weights() {
     check_backward(Format::Q4_1, 40, 530, 352, 1); // spread over threads
     check_backward(Format::Q4_K, 3, 1100, 256, 2);
+    check_backward(Format::BF16, 40, 530, 352, 3);
 }
 
 /// Packed weights are decoded to the bits that `dequantize_rows` gives: a row of activations with a

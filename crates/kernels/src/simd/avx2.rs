@@ -4,16 +4,20 @@
 use std::arch::{
     asm,
     x86_64::{
-        __m256, __m256i, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps, _mm_cvtsi32_si128,
-        _mm_cvtsi64_si128, _mm_cvtss_f32, _mm_movehdup_ps, _mm_movehl_ps, _mm_prefetch,
-        _mm_set_epi64x, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
-        _mm256_blendv_ps, _mm256_castps256_ps128, _mm256_castsi256_ps, _mm256_cvtepi32_ps,
-        _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+        __m256, __m256i, _CMP_UNORD_Q, _MM_HINT_T0, _mm_add_ps, _mm_add_ss, _mm_cvtph_ps,
+        _mm_cvtsi32_si128, _mm_cvtsi64_si128, _mm_cvtss_f32, _mm_loadu_si128, _mm_movehdup_ps,
+        _mm_movehl_ps, _mm_prefetch, _mm_set_epi64x, _mm256_add_epi16, _mm256_add_epi32,
+        _mm256_add_ps, _mm256_and_si256, _mm256_blend_epi16, _mm256_blendv_ps, _mm256_castpd_ps,
+        _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi128_si256,
+        _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
+        _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_inserti128_si256,
         _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
-        _mm256_mul_ps, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permutevar8x32_ps,
-        _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32, _mm256_set1_ps, _mm256_sll_epi32,
-        _mm256_slli_epi16, _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srai_epi32,
-        _mm256_srl_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi8, _mm256_sub_epi32,
+        _mm256_mul_ps, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permute4x64_pd,
+        _mm256_permutevar8x32_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
+        _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sll_epi32, _mm256_slli_epi16, _mm256_slli_epi32,
+        _mm256_srai_epi16, _mm256_srai_epi32, _mm256_srl_epi32, _mm256_srli_epi32,
+        _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi8, _mm256_sub_epi32,
+        _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
     },
 };
 
@@ -49,6 +53,8 @@ impl Simd for Avx2 {
     const LANES: usize = 8;
     type Eight = __m256;
     type Ints = __m256i;
+    type Pairs = __m256i;
+    type PairChunk = [u32; 8];
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Out {
@@ -266,6 +272,47 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves that the features are present.
         unsafe { halves_multiplied(w, x, sums) }
     }
+
+    #[inline(always)]
+    fn pair_chunks(x: &[u32]) -> &[Self::PairChunk] {
+        x.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn pair_chunks_mut(x: &mut [u32]) -> &mut [Self::PairChunk] {
+        x.as_chunks_mut().0
+    }
+
+    #[inline(always)]
+    fn pairs(self, from: &Self::PairChunk) -> Self::Pairs {
+        // SAFETY: `self` proves the feature; 32 bytes are readable; any alignment will do.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn round_lanes(self, low: Self::V, high: Self::V, to: &mut Self::PairChunk) {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { lanes_rounded(low, high, to) }
+    }
+
+    #[inline(always)]
+    fn round_row(self, first: Self::V, second: Self::V, to: &mut Self::PairChunk) {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { row_rounded(first, second, to) }
+    }
+
+    #[inline(always)]
+    fn across(self, rows: &[&[u8; 16]], to: [&mut Self::PairChunk; 4]) {
+        let rows: &[_; 8] = rows.first_chunk().expect("as many rows as lanes");
+        // SAFETY: `self` proves that the features are present.
+        unsafe { across(rows, to) }
+    }
+
+    #[inline(always)]
+    fn mul_pairs(self, w: Self::Pairs, x: u32, sums: Self::V) -> Self::V {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { pairs_multiplied(w, x, sums) }
+    }
 }
 
 #[inline]
@@ -372,4 +419,71 @@ fn settled(sums: __m256i) -> __m256i {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn halves_multiplied(w: __m256i, x: __m256i, sums: __m256i) -> __m256i {
     in_order(_mm256_add_epi32(sums, _mm256_madd_epi16(w, x)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn pairs_multiplied(w: __m256i, x: u32, sums: __m256) -> __m256 {
+    let x = _mm256_set1_epi32(x.cast_signed());
+    let upper = _mm256_set1_epi32(-1 << 16);
+    let floats = _mm256_castsi256_ps;
+    let (w_upper, x_upper) = (_mm256_and_si256(w, upper), _mm256_and_si256(x, upper));
+    let sums = _mm256_fmadd_ps(floats(w_upper), floats(x_upper), sums);
+    let (w_lower, x_lower) = (_mm256_slli_epi32::<16>(w), _mm256_slli_epi32::<16>(x));
+    _mm256_fmadd_ps(floats(w_lower), floats(x_lower), sums)
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn across(rows: &[&[u8; 16]; 8], to: [&mut [u32; 8]; 4]) {
+    // SAFETY: 16 bytes are readable; any alignment will do.
+    let load = |i: usize| unsafe { _mm_loadu_si128(rows[i].as_ptr().cast()) };
+    // Row `i` in the lower half, row `i + 4` in the upper.
+    let two = |i| _mm256_inserti128_si256::<1>(_mm256_castsi128_si256(load(i)), load(i + 4));
+    let [a, b, c, d] = [two(0), two(1), two(2), two(3)];
+    let (ab, cd) = (_mm256_unpacklo_epi32(a, b), _mm256_unpacklo_epi32(c, d));
+    let (ab_rest, cd_rest) = (_mm256_unpackhi_epi32(a, b), _mm256_unpackhi_epi32(c, d));
+    let words = [
+        _mm256_unpacklo_epi64(ab, cd),
+        _mm256_unpackhi_epi64(ab, cd),
+        _mm256_unpacklo_epi64(ab_rest, cd_rest),
+        _mm256_unpackhi_epi64(ab_rest, cd_rest),
+    ];
+    for (to, words) in to.into_iter().zip(words) {
+        // SAFETY: 32 bytes are writable; any alignment will do.
+        unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), words) }
+    }
+}
+
+/// Brain floats in the upper halves, something in the lower.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn brains(v: __m256) -> __m256i {
+    let bits = _mm256_castps_si256(v);
+    let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+    let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));
+    let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(1 << 22));
+    let floats = _mm256_castsi256_ps;
+    let is_nan = _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v);
+    _mm256_castps_si256(_mm256_blendv_ps(floats(rounded), floats(quiet), is_nan))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn lanes_rounded(low: __m256, high: __m256, to: &mut [u32; 8]) {
+    let low = _mm256_srli_epi32::<16>(brains(low));
+    let words = _mm256_blend_epi16::<0b1010_1010>(low, brains(high));
+    // SAFETY: 32 bytes are writable; any alignment will do.
+    unsafe { _mm256_storeu_si256(to.as_mut_ptr().cast(), words) }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn row_rounded(first: __m256, second: __m256, to: &mut [u32; 8]) {
+    // Every other one, two of `first` and two of `second` in each half; then those of `first` first.
+    let in_order =
+        |v| _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(_mm256_castps_pd(v)));
+    let even = in_order(_mm256_shuffle_ps::<0b10_00_10_00>(first, second));
+    let odd = in_order(_mm256_shuffle_ps::<0b11_01_11_01>(first, second));
+    lanes_rounded(even, odd, to);
 }
