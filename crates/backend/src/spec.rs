@@ -49,6 +49,9 @@ pub enum Precision {
     /// 32-bit floats throughout.
     #[default]
     F32,
+    /// The factors of products with weights are rounded to brain floats (bfloat16), products are
+    /// summed in 32-bit floats, as is all else. What learns is kept in 32-bit floats.
+    Bf16,
     /// Where weights are integers with scales, activations are rounded to 8 bits by blocks of 32 and
     /// multiplied as integers; all else in 32-bit floats. Such a session does not learn.
     Int8Activations,
@@ -59,6 +62,7 @@ impl Precision {
     pub const fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
+            Self::Bf16 => "bf16",
             Self::Int8Activations => "int8-activations",
         }
     }

@@ -315,6 +315,8 @@ pub enum Precision {
     Auto,
     /// Single precision.
     F32,
+    /// Products of brain floats.
+    Bf16,
     /// Activations of 8 bits where weights are integers.
     Int8Activations,
 }

@@ -448,7 +448,7 @@ impl Prepared {
 /// How a run's model is put on its device: exactly where it learns.
 fn opening(run: &RunFile) -> Opening {
     let how = Opening::of(run.config());
-    if learns(run) { how.exact() } else { how }
+    if learns(run) { how.for_learning() } else { how }
 }
 
 /// Whether a run is to learn, and has not yet.

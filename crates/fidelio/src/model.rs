@@ -65,9 +65,14 @@ impl Opening {
         }
     }
 
-    /// The same in the arithmetic that everything is compared with, and that learns.
+    /// The same in the arithmetic that everything is compared with.
     pub(crate) fn exact(self) -> Self {
         Self { precision: Precision::F32, ..self }
+    }
+
+    /// The same in arithmetic that learns.
+    pub(crate) fn for_learning(self) -> Self {
+        if self.precision == Precision::Int8Activations { self.exact() } else { self }
     }
 }
 

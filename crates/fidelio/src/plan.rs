@@ -385,6 +385,7 @@ pub(crate) fn rotary(config: &RunConfig) -> Option<RotaryScaling> {
 pub(crate) fn precision(config: &RunConfig) -> Precision {
     match config.precision {
         config::Precision::Int8Activations => Precision::Int8Activations,
+        config::Precision::Bf16 => Precision::Bf16,
         // The bounds of the reference numerics hold for nothing less.
         _ => Precision::F32,
     }

@@ -99,7 +99,7 @@ impl BurnBackend {
 
     fn precisions(&self) -> &'static [Precision] {
         if self.runs_on_cpu() {
-            &[Precision::F32, Precision::Int8Activations]
+            &[Precision::F32, Precision::Bf16, Precision::Int8Activations]
         } else {
             &[Precision::F32]
         }

@@ -43,6 +43,7 @@ impl<'a> Loader<'a> {
         let left = weights.names().into_iter().filter(|name| !name.ends_with(DERIVED)).collect();
         let arithmetic = match spec.precision {
             Precision::Int8Activations => Arithmetic::Int8,
+            Precision::Bf16 => Arithmetic::Bf16,
             _ => Arithmetic::F32,
         };
         let quantization = spec.quantization;
@@ -98,7 +99,8 @@ impl<'a> Loader<'a> {
     }
 
     fn nothing(&self) -> Weight {
-        Weight::Dense(Tensor::zeros([1, 1], self.device))
+        let floats = Tensor::zeros([1, 1], self.device);
+        Weight::Dense { floats, arithmetic: self.arithmetic }
     }
 
     /// A vector, as floats.

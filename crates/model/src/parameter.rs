@@ -23,7 +23,7 @@ impl Slot<'_> {
     /// Puts other values in their place.
     pub(crate) fn set(self, value: Value) {
         match (self, value) {
-            (Self::Matrix(weight), Value::Matrix(x)) => *weight = Weight::Dense(x),
+            (Self::Matrix(weight), Value::Matrix(x)) => *weight = weight.with_floats(x),
             (Self::Vector(place), Value::Vector(x)) => *place = x,
             _ => debug_assert!(false, "a parameter keeps its kind"),
         }

@@ -9,7 +9,7 @@ use burn::backend::{
     },
     tensor::{FloatTensor, IntTensor},
 };
-use fidelio_kernels::{Asked, TokenScore, Top};
+use fidelio_kernels::{Arithmetic, Asked, TokenScore, Top};
 
 use crate::{LlmBackend, Sees, StoredMatrix};
 
@@ -33,6 +33,35 @@ impl<B: LlmBackend, C: CheckpointStrategy> LlmBackend for Autodiff<B, C> {
         matrix: StoredMatrix,
     ) -> FloatTensor<Self> {
         constant::<B>(B::linear_stored_backward(g.into_primitive(), w, matrix))
+    }
+
+    fn linear_floats(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let ((x, node_x), (w, node_w)) = (x.into_parts(), w.into_parts());
+        let out = B::linear_floats(x.clone(), w.clone(), arithmetic);
+        match Linear.prepare::<C>([node_x, node_w]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, w, arithmetic), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn linear_floats_backward(
+        g: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        constant::<B>(B::linear_floats_backward(g.into_primitive(), w.into_primitive(), arithmetic))
+    }
+
+    fn linear_floats_gradient(
+        g: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        constant::<B>(B::linear_floats_gradient(g.into_primitive(), x.into_primitive(), arithmetic))
     }
 
     fn low_rank(
@@ -196,6 +225,25 @@ impl<B: LlmBackend> Backward<B, 1> for LinearStored {
         let (w, matrix) = ops.state;
         if let [Some(x)] = ops.parents {
             grads.register::<B>(x.id, B::linear_stored_backward(g, w, matrix));
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Linear;
+
+impl<B: LlmBackend> Backward<B, 2> for Linear {
+    type State = (FloatTensor<B>, FloatTensor<B>, Arithmetic);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = grads.consume::<B>(&ops.node);
+        let (x, w, arithmetic) = ops.state;
+        let [node_x, node_w] = ops.parents;
+        if let Some(node) = node_w {
+            grads.register::<B>(node.id, B::linear_floats_gradient(g.clone(), x, arithmetic));
+        }
+        if let Some(node) = node_x {
+            grads.register::<B>(node.id, B::linear_floats_backward(g, w, arithmetic));
         }
     }
 }

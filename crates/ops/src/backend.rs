@@ -80,6 +80,36 @@ pub trait LlmBackend: Backend {
         plain::linear_stored_backward::<Self>(g, w, matrix)
     }
 
+    /// `x · wᵀ` with a weight of floats `[rows, cols]`: `[n, cols]` to `[n, rows]`.
+    fn linear_floats(
+        x: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let _ = arithmetic; // a choice among kernels, and here are none
+        plain::linear_floats::<Self>(x, w)
+    }
+
+    /// The gradient of [`Self::linear_floats`] for `x`, given that of its result: `g · w`.
+    fn linear_floats_backward(
+        g: FloatTensor<Self>,
+        w: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let _ = arithmetic;
+        plain::linear_floats_backward::<Self>(g, w)
+    }
+
+    /// The gradient of [`Self::linear_floats`] for `w`, given that of its result: `gᵀ · x`.
+    fn linear_floats_gradient(
+        g: FloatTensor<Self>,
+        x: FloatTensor<Self>,
+        arithmetic: Arithmetic,
+    ) -> FloatTensor<Self> {
+        let _ = arithmetic;
+        plain::linear_floats_gradient::<Self>(g, x)
+    }
+
     /// What an adapter adds to a linear layer (arXiv 2106.09685): `scale · (x · aᵀ) · bᵀ`, with `x`
     /// `[n, in]`, `a` `[r, in]`, `b` `[out, r]`. The product of `b` and `a` is never made.
     fn low_rank(

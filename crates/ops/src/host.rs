@@ -12,7 +12,9 @@ use burn::{
     },
     tensor::TensorData,
 };
-use fidelio_kernels::{self as kernels, Asked, Heads, TokenScore, Top, TopAsked};
+use fidelio_kernels::{
+    self as kernels, Arithmetic, Asked, Format, Heads, Layout, Matrix, TokenScore, Top, TopAsked,
+};
 
 use crate::{Sees, StoredMatrix, plain::consecutive};
 
@@ -47,7 +49,7 @@ pub(crate) fn linear_stored<B: Host>(
     make::<B, 2>(out, [n, m.rows], x.device())
 }
 
-/// Packed weights only.
+/// Packed weights, or brain floats.
 pub(crate) fn linear_stored_backward<B: Host>(
     g: &FloatTensor<B>,
     w: &IntTensor<B>,
@@ -55,8 +57,46 @@ pub(crate) fn linear_stored_backward<B: Host>(
 ) -> FloatTensor<B> {
     let n = g.shape()[0];
     let mut out = vec![0.0; n * m.cols];
-    kernels::linear_backward(&B::floats(g), m.of(&B::raw(w)), &mut out);
+    kernels::linear_backward(&B::floats(g), m.of(&B::raw(w)), m.arithmetic, &mut out);
     make::<B, 2>(out, [n, m.cols], g.device())
+}
+
+/// A matrix of floats as a stored one.
+fn floats_stored(floats: &[f32], rows: usize, cols: usize) -> Matrix<'_> {
+    let (format, layout) = (Format::F32, Layout::Rows);
+    Matrix { format, bytes: bytemuck::cast_slice(floats), rows, cols, layout }
+}
+
+/// `x · wᵀ` in brain floats.
+pub(crate) fn linear_floats<B: Host>(x: &FloatTensor<B>, w: &FloatTensor<B>) -> FloatTensor<B> {
+    let (n, [rows, cols]) = (x.shape()[0], w.shape().dims());
+    let mut out = vec![0.0; n * rows];
+    let floats = B::floats(w);
+    let w = floats_stored(&floats, rows, cols);
+    kernels::linear(&B::floats(x), w, None, Arithmetic::Bf16, &mut out);
+    make::<B, 2>(out, [n, rows], x.device())
+}
+
+/// `gᵀ · x` in brain floats: the product of [`linear_floats_backward`] with other names for its
+/// sides.
+pub(crate) fn linear_floats_gradient<B: Host>(
+    g: FloatTensor<B>,
+    x: &FloatTensor<B>,
+) -> FloatTensor<B> {
+    linear_floats_backward::<B>(&B::float_swap_dims(g, 0, 1), x)
+}
+
+/// `g · w` in brain floats.
+pub(crate) fn linear_floats_backward<B: Host>(
+    g: &FloatTensor<B>,
+    w: &FloatTensor<B>,
+) -> FloatTensor<B> {
+    let (n, [rows, cols]) = (g.shape()[0], w.shape().dims());
+    let mut out = vec![0.0; n * cols];
+    let floats = B::floats(w);
+    let w = floats_stored(&floats, rows, cols);
+    kernels::linear_backward(&B::floats(g), w, Arithmetic::Bf16, &mut out);
+    make::<B, 2>(out, [n, cols], g.device())
 }
 
 pub(crate) fn embed_stored<B: Host>(
@@ -247,9 +287,48 @@ macro_rules! implement {
                 w: IntTensor<Self>,
                 matrix: StoredMatrix,
             ) -> FloatTensor<Self> {
-                match matrix.layout {
-                    Layout::Rows => plain::linear_stored_backward::<Self>(g, w, matrix),
-                    Layout::Eights => host::linear_stored_backward::<Self>(&g, &w, matrix),
+                match (matrix.layout, matrix.arithmetic) {
+                    (Layout::Rows, Arithmetic::F32 | Arithmetic::Int8) => {
+                        plain::linear_stored_backward::<Self>(g, w, matrix)
+                    }
+                    _ => host::linear_stored_backward::<Self>(&g, &w, matrix),
+                }
+            }
+
+            fn linear_floats(
+                x: FloatTensor<Self>,
+                w: FloatTensor<Self>,
+                arithmetic: Arithmetic,
+            ) -> FloatTensor<Self> {
+                match arithmetic {
+                    Arithmetic::Bf16 => host::linear_floats::<Self>(&x, &w),
+                    Arithmetic::F32 | Arithmetic::Int8 => plain::linear_floats::<Self>(x, w),
+                }
+            }
+
+            fn linear_floats_backward(
+                g: FloatTensor<Self>,
+                w: FloatTensor<Self>,
+                arithmetic: Arithmetic,
+            ) -> FloatTensor<Self> {
+                match arithmetic {
+                    Arithmetic::Bf16 => host::linear_floats_backward::<Self>(&g, &w),
+                    Arithmetic::F32 | Arithmetic::Int8 => {
+                        plain::linear_floats_backward::<Self>(g, w)
+                    }
+                }
+            }
+
+            fn linear_floats_gradient(
+                g: FloatTensor<Self>,
+                x: FloatTensor<Self>,
+                arithmetic: Arithmetic,
+            ) -> FloatTensor<Self> {
+                match arithmetic {
+                    Arithmetic::Bf16 => host::linear_floats_gradient::<Self>(g, &x),
+                    Arithmetic::F32 | Arithmetic::Int8 => {
+                        plain::linear_floats_gradient::<Self>(g, x)
+                    }
                 }
             }
 

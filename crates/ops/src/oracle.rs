@@ -116,6 +116,59 @@ fn linear_and_head<B: LlmBackend>() {
     }
 }
 
+/// The nearest brain float, the even of two equally near.
+fn brain(x: f32) -> f32 {
+    let bits = x.to_bits();
+    f32::from_bits((bits + 0x7fff + (bits >> 16 & 1)) & 0xffff_0000)
+}
+
+fn brains<B: Backend>(x: &FloatTensor<B>) -> FloatTensor<B> {
+    let data = try_read_sync(B::float_into_data(x.clone())).unwrap().unwrap();
+    let shape = data.shape().clone();
+    let numbers = data.try_into_vec::<f32>().unwrap().into_iter().map(brain).collect();
+    resident::<B>(TensorData::new::<f32, _>(numbers, shape))
+}
+
+/// Products of brain floats are those of rounded operands.
+fn products_of_brain_floats<B: LlmBackend>() {
+    for format in [Format::F32, Format::BF16, Format::Int8] {
+        let (stored, m) = stored::<B>(format, 65, 40);
+        let m = StoredMatrix { arithmetic: Arithmetic::Bf16, ..m };
+        let w = brains::<B>(&B::embed_stored(stored.clone(), (0..65).collect(), m));
+        let (x, g) = (floats::<B, 2>(1, [19, 40]), floats::<B, 2>(2, [19, 65]));
+        let (near_x, near_g) = (brains::<B>(&x), brains::<B>(&g));
+        same::<B>(
+            &format!("linear_stored of {format:?}"),
+            B::linear_stored(x, stored.clone(), m),
+            plain::linear_floats::<B>(near_x, w.clone()),
+        );
+        same::<B>(
+            &format!("linear_stored_backward of {format:?}"),
+            B::linear_stored_backward(g, stored, m),
+            B::float_matmul(near_g, w),
+        );
+    }
+    let (x, w) = (floats::<B, 2>(1, [19, 40]), floats::<B, 2>(3, [65, 40]));
+    let g = floats::<B, 2>(2, [19, 65]);
+    let [near_x, near_w, near_g] = [&x, &w, &g].map(brains::<B>);
+    let bf16 = Arithmetic::Bf16;
+    same::<B>(
+        "linear",
+        B::linear_floats(x.clone(), w.clone(), bf16),
+        plain::linear_floats::<B>(near_x.clone(), near_w.clone()),
+    );
+    same::<B>(
+        "linear_backward",
+        B::linear_floats_backward(g.clone(), w, bf16),
+        B::float_matmul(near_g.clone(), near_w),
+    );
+    same::<B>(
+        "linear_floats_gradient",
+        B::linear_floats_gradient(g, x, bf16),
+        plain::linear_floats_gradient::<B>(near_g, near_x),
+    );
+}
+
 fn pointwise<B: LlmBackend>() {
     let (x, y) = (floats::<B, 2>(1, [5, 24]), floats::<B, 2>(2, [5, 24]));
     let w = floats::<B, 1>(3, [24]);
@@ -197,6 +250,12 @@ fn gradients_equal_those_of_default_bodies<B: LlmBackend>() {
             },
         );
     }
+    compare::<B, _>(
+        "linear",
+        &[&[19, 40], &[65, 40]],
+        |[x, w]| Graph::<B>::linear_floats(x, w, Arithmetic::F32),
+        |[x, w]| Graph::<B>::float_matmul(x, Graph::<B>::float_swap_dims(w, 0, 1)),
+    );
     compare::<B, _>(
         "low_rank",
         &[&[9, 24], &[4, 24], &[15, 4]],
@@ -376,6 +435,7 @@ mod slopes {
 fn fast_paths_equal_default_bodies<B: LlmBackend>() {
     gradients_equal_those_of_default_bodies::<B>();
     linear_and_head::<B>();
+    products_of_brain_floats::<B>();
     pointwise::<B>();
     attention_over_a_forest_and_a_cache::<B>();
     store_writes_only_its_slots::<B>();

@@ -57,6 +57,24 @@ pub(crate) fn linear_stored_backward<B: Backend>(
         .expect("a matrix has rows")
 }
 
+pub(crate) fn linear_floats<B: Backend>(x: FloatTensor<B>, w: FloatTensor<B>) -> FloatTensor<B> {
+    B::float_matmul(x, B::float_swap_dims(w, 0, 1))
+}
+
+pub(crate) fn linear_floats_backward<B: Backend>(
+    g: FloatTensor<B>,
+    w: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::float_matmul(g, w)
+}
+
+pub(crate) fn linear_floats_gradient<B: Backend>(
+    g: FloatTensor<B>,
+    x: FloatTensor<B>,
+) -> FloatTensor<B> {
+    B::float_matmul(B::float_swap_dims(g, 0, 1), x)
+}
+
 pub(crate) fn low_rank<B: Backend>(
     x: FloatTensor<B>,
     a: FloatTensor<B>,

@@ -5,8 +5,8 @@ use burn::{
     tensor::{AllocationProperty, Bytes, DType, Device, Int, Tensor, TensorData},
 };
 use fidelio_kernels::{
-    Asked, Format, Layout, TokenScore, Top, Weighed, cross_entropy, dequantize_rows, pack,
-    quantize, top_of,
+    Arithmetic, Asked, Format, Layout, TokenScore, Top, Weighed, cross_entropy, dequantize_rows,
+    pack, quantize, top_of,
 };
 
 use crate::{LlmBackend, StoredMatrix, plain::score_of};
@@ -38,8 +38,13 @@ pub enum Weight {
         /// What they mean.
         matrix: StoredMatrix,
     },
-    /// 32-bit floats, for devices that cannot read stored blocks.
-    Dense(Tensor<2>),
+    /// 32-bit floats: what learns, and on devices that cannot read stored blocks.
+    Dense {
+        /// `[rows, cols]`
+        floats: Tensor<2>,
+        /// What numbers its products are made of, where the device has kernels for it.
+        arithmetic: Arithmetic,
+    },
 }
 
 impl Weight {
@@ -55,7 +60,8 @@ impl Weight {
         if !reads_stored(device) {
             let mut floats = vec![0.0_f32; rows * cols];
             dequantize_rows(matrix.of(&bytes), 0, &mut floats);
-            return Self::Dense(Tensor::from_data(TensorData::new(floats, [rows, cols]), device));
+            let floats = Tensor::from_data(TensorData::new(floats, [rows, cols]), device);
+            return Self::Dense { floats, arithmetic: matrix.arithmetic };
         }
         let (bytes, matrix) = if format.packs() {
             let packed = bytes::Bytes::from_owner(pack(matrix.of(&bytes)));
@@ -78,11 +84,24 @@ impl Weight {
         Self::new(rounded.into(), StoredMatrix { format: to, ..from }, device)
     }
 
+    /// Other values in the place of these, multiplied as they are.
+    #[must_use]
+    pub fn with_floats(&self, floats: Tensor<2>) -> Self {
+        Self::Dense { floats, arithmetic: self.arithmetic() }
+    }
+
+    fn arithmetic(&self) -> Arithmetic {
+        match self {
+            Self::Stored { matrix, .. } => matrix.arithmetic,
+            Self::Dense { arithmetic, .. } => *arithmetic,
+        }
+    }
+
     /// Outputs.
     pub fn rows(&self) -> usize {
         match self {
             Self::Stored { matrix, .. } => matrix.rows,
-            Self::Dense(w) => w.dims()[0],
+            Self::Dense { floats, .. } => floats.dims()[0],
         }
     }
 
@@ -90,7 +109,7 @@ impl Weight {
     pub fn dims(&self) -> [usize; 2] {
         match self {
             Self::Stored { matrix, .. } => [matrix.rows, matrix.cols],
-            Self::Dense(w) => w.dims(),
+            Self::Dense { floats, .. } => floats.dims(),
         }
     }
 
@@ -103,7 +122,7 @@ impl Weight {
     pub fn bytes(&self) -> usize {
         match self {
             Self::Stored { bytes, .. } => bytes.dims()[0],
-            Self::Dense(w) => w.shape().num_elements() * size_of::<f32>(),
+            Self::Dense { floats, .. } => floats.shape().num_elements() * size_of::<f32>(),
         }
     }
 
@@ -123,7 +142,7 @@ impl Weight {
                 let ids: Vec<u32> = (0..matrix.rows as u32).collect();
                 self.embed(&ids)
             }
-            Self::Dense(w) => w.clone(),
+            Self::Dense { floats, .. } => floats.clone(),
         }
     }
 
@@ -137,7 +156,13 @@ impl Weight {
                     *matrix,
                 ))
             }
-            Self::Dense(w) => x.matmul(w.clone().transpose()),
+            Self::Dense { floats, arithmetic } => {
+                Tensor::from_dispatch(<Dispatch as LlmBackend>::linear_floats(
+                    x.into_dispatch(),
+                    floats.clone().into_dispatch(),
+                    *arithmetic,
+                ))
+            }
         }
     }
 
@@ -151,8 +176,23 @@ impl Weight {
                     *matrix,
                 ))
             }
-            Self::Dense(w) => g.matmul(w.clone()),
+            Self::Dense { floats, arithmetic } => {
+                Tensor::from_dispatch(<Dispatch as LlmBackend>::linear_floats_backward(
+                    g.into_dispatch(),
+                    floats.clone().into_dispatch(),
+                    *arithmetic,
+                ))
+            }
         }
+    }
+
+    /// The gradient of [`Self::linear`] for the matrix: `gᵀ · x`, `[rows, cols]`.
+    fn gradient(&self, g: Tensor<2>, x: Tensor<2>) -> Tensor<2> {
+        Tensor::from_dispatch(<Dispatch as LlmBackend>::linear_floats_gradient(
+            g.into_dispatch(),
+            x.into_dispatch(),
+            self.arithmetic(),
+        ))
     }
 
     /// The loss of `targets`, asked at rows of `hidden` `[n, cols]` in the order of their rows, and
@@ -178,7 +218,7 @@ impl Weight {
             loss.sum += cross_entropy(&mut logits, self.rows(), &own);
             let g = Tensor::<2>::from_data(TensorData::new(logits, shape), &device);
             if of_weight {
-                let part = g.clone().transpose().matmul(rows); // [rows, cols]
+                let part = self.gradient(g.clone(), rows);
                 loss.weight = Some(match loss.weight {
                     Some(sum) => sum + part,
                     None => part,
@@ -200,11 +240,12 @@ impl Weight {
                     *matrix,
                 ))
             }
-            Self::Dense(w) => {
+            Self::Dense { floats, .. } => {
                 let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
                 let len = ids.len();
-                let index = Tensor::<1, Int>::from_data(TensorData::new(ids, [len]), &w.device());
-                w.clone().select(0, index)
+                let index =
+                    Tensor::<1, Int>::from_data(TensorData::new(ids, [len]), &floats.device());
+                floats.clone().select(0, index)
             }
         }
     }
@@ -218,7 +259,7 @@ impl Weight {
                 *matrix,
                 asked,
             ),
-            Self::Dense(_) => {
+            Self::Dense { .. } => {
                 let empty = TokenScore { logprob: 0.0, rank: 0, top: 0 };
                 let mut scores = vec![empty; asked.len()];
                 self.each_row(hidden, |row, logits| {
@@ -243,7 +284,7 @@ impl Weight {
                 k,
                 also.to_vec(),
             ),
-            Self::Dense(_) => {
+            Self::Dense { .. } => {
                 let mut tops = Vec::new();
                 self.each_row(hidden, |_, logits| tops.push(top_of(logits, k, also)));
                 tops

@@ -25,7 +25,7 @@ pub(super) struct Case {
     /// What its weights are stored as.
     #[serde(default)]
     pub(super) weights: Weights,
-    /// Fidelio's arithmetic where it answers; `f32` when not given.
+    /// Fidelio's arithmetic; `f32` when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) arithmetic: Option<Arithmetic>,
     /// 0 for one for each core.
@@ -117,6 +117,8 @@ pub(super) enum Weights {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Arithmetic {
+    /// Products of brain floats.
+    Bf16,
     /// Activations of 8 bits over weights that are integers, as llama.cpp has them.
     Int8Activations,
 }
@@ -124,6 +126,7 @@ pub(super) enum Arithmetic {
 impl Arithmetic {
     pub(super) fn name(self) -> &'static str {
         match self {
+            Self::Bf16 => "bf16",
             Self::Int8Activations => "int8-activations",
         }
     }
@@ -195,8 +198,8 @@ impl Case {
             bail!("`repetitions` must be at least 1");
         }
         let learns = matches!(self.work, Work::Train { .. } | Work::Quality { .. });
-        if learns && self.arithmetic.is_some() {
-            bail!("`arithmetic` is for answers; learning computes in f32");
+        if learns && self.arithmetic == Some(Arithmetic::Int8Activations) {
+            bail!("`int8-activations` is for answers; learning computes in f32 or bf16");
         }
         for against in &self.against {
             if learns != (against.peer == Peer::Peft) {

@@ -220,7 +220,7 @@ impl Run<'_> {
         if warm_up {
             command.arg("--warm-up");
         }
-        self.answer_in(&mut command);
+        self.compute_in(&mut command);
         let (Generated { usage }, seen) = said(&mut command)?;
         let tokens = (usage.prompt_tokens, usage.completion_tokens);
         same("tokens of prompt and answer", tokens, (prompt.ids.len(), new_tokens))?;
@@ -242,7 +242,7 @@ impl Run<'_> {
         let mut command = self.command("predict");
         command.arg("--config").arg(self.file("run.yaml", &run.to_string())?);
         command.arg("--dataset").arg(table).arg("--output-directory").arg(self.folder.join("out"));
-        self.answer_in(&mut command);
+        self.compute_in(&mut command);
         let (Predicted { usage }, seen) = said(&mut command)?;
         let wanted = (rows.iter().map(|row| row.ids.len()).sum(), rows.len() * new_tokens);
         same(
@@ -342,13 +342,14 @@ impl Run<'_> {
         let mut command = self.command("train");
         command.arg("--config").arg(self.file("run.yaml", &run.to_string())?);
         command.arg("--training-set").arg(table).arg("--output-directory").arg(&results);
+        self.compute_in(&mut command);
         let seen = watch(&mut command, Stderr::Kept)?;
         let metrics = std::fs::read_to_string(results.join("metrics.jsonl"))
             .context("cannot read the run's `metrics.jsonl`")?;
         Ok((steps(&metrics)?, results, seen))
     }
 
-    fn answer_in(&self, command: &mut Command) {
+    fn compute_in(&self, command: &mut Command) {
         if let Some(arithmetic) = self.arithmetic {
             command.args(["--precision", arithmetic.name()]);
         }

@@ -33,7 +33,7 @@ pub(crate) struct RunFlags {
     /// What computes (`device`), for example `flex` or `cuda:1`.
     #[arg(long, value_name = "DEVICE")]
     device: Option<String>,
-    /// How exactly it computes (`precision`): `f32` or `int8-activations`.
+    /// How exactly it computes (`precision`): `f32`, `bf16` or `int8-activations`.
     #[arg(long, value_name = "PRECISION")]
     precision: Option<String>,
     /// Keys of `generation` as a JSON map, or a JSON file that holds one.
@@ -173,6 +173,8 @@ pub(crate) struct ModelFlags {
 enum Arithmetic {
     /// Single precision.
     F32,
+    /// Products of brain floats.
+    Bf16,
     /// Activations of 8 bits over weights that are integers.
     Int8Activations,
 }
@@ -181,6 +183,7 @@ impl Arithmetic {
     fn precision(self) -> Precision {
         match self {
             Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
             Self::Int8Activations => Precision::Int8Activations,
         }
     }

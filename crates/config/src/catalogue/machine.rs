@@ -2,7 +2,7 @@
 
 use super::{
     Choice, FALSE, Fill, Form, Key, NULL, SIZE, Section, Status, TRUE, Type, Union, Variant,
-    Verdict, built, key, later, later_variant,
+    Verdict, built, key, later_variant,
 };
 
 /// Text that names a device.
@@ -51,7 +51,10 @@ pub(super) const PRECISIONS: &[Choice] = &[
         "What the device does best without leaving the bounds of the reference numerics: `f32`.",
     ),
     built("f32", "Single precision throughout; the reference numerics."),
-    later("bf16", "bfloat16 arithmetic"),
+    built(
+        "bf16",
+        "On the CPU, the factors of products with the model's weights are rounded to bfloat16 and summed in single precision, in answers and in learning; norms, attention, adapters, gradients' sums and the optimizer stay in single precision. About twice as fast where the processor has AVX-512 BF16.",
+    ),
     built(
         "int8-activations",
         "On the CPU, over weights that are integers with scales (a GGUF file's, or `quantization: {bits: 8}`), activations are rounded to 8 bits by blocks of 32, as llama.cpp does: about twice as fast. For answers; learning computes in `f32`.",

@@ -1,7 +1,7 @@
 //! A linear layer over a weight as its file stores it, and what an adapter adds to it.
 
 use burn::tensor::Tensor;
-use fidelio_ops::{Format, Weight};
+use fidelio_ops::{Arithmetic, Format, Weight};
 
 use crate::{
     adapter::Adapted,
@@ -35,15 +35,16 @@ impl Linear {
         }
     }
 
-    /// With the weight as a tensor of Burn's, where it is one of floats: many rows at a time are
-    /// multiplied twice as fast so, and a few more slowly. How a row is rounded may then depend on how
-    /// many there are.
+    /// With the weight as a tensor of Burn's, where it is one of floats and they are not rounded for
+    /// products: many rows at a time are multiplied twice as fast so, and a few more slowly. How a row
+    /// is rounded may then depend on how many there are.
     pub(crate) fn for_many_rows(self) -> Self {
         match &self.weight {
             Weight::Stored { matrix, .. }
-                if matches!(matrix.format, Format::F32 | Format::F16 | Format::BF16) =>
+                if matches!(matrix.format, Format::F32 | Format::F16 | Format::BF16)
+                    && matrix.arithmetic == Arithmetic::F32 =>
             {
-                Self { weight: Weight::Dense(self.weight.floats()), ..self }
+                Self { weight: self.weight.with_floats(self.weight.floats()), ..self }
             }
             _ => self,
         }

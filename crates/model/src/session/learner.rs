@@ -47,7 +47,7 @@ impl BurnSession {
                 help: "learn on the CPU: `device: flex`".into(),
             });
         }
-        if self.precision != Precision::F32 {
+        if self.precision == Precision::Int8Activations {
             return Err(BackendError::Adapter {
                 what: format!("a session that computes in {} cannot learn", self.precision.name()),
                 help: "open it in f32".into(),

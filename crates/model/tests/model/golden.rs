@@ -9,9 +9,9 @@ use serde::Deserialize;
 use crate::checkpoint::{Golden, NAMES, engines};
 
 #[derive(Deserialize)]
-struct Case {
-    ids: Vec<u32>,
-    logits: BTreeMap<usize, Vec<f32>>,
+pub(crate) struct Case {
+    pub(crate) ids: Vec<u32>,
+    pub(crate) logits: BTreeMap<usize, Vec<f32>>,
     mean_nll: Option<f32>,
 }
 
@@ -32,20 +32,23 @@ fn logits_and_losses_equal_transformers() {
     }
 }
 
-fn check_logits(at: &str, session: &mut dyn Session, case: &Case) {
-    let step = RowStep {
-        row: RowTo::New,
-        tokens: &case.ids,
-        adapter: None,
-        wanted: Wanted::All(Shape::Full),
-    };
+/// The logits at every position of a row.
+pub(crate) fn full_logits(session: &mut dyn Session, ids: &[u32]) -> Vec<Vec<f32>> {
+    let wanted = Wanted::All(Shape::Full);
+    let step = RowStep { row: RowTo::New, tokens: ids, adapter: None, wanted };
     let answer = session.extend(&[step]).unwrap().remove(0);
     session.truncate(answer.row, 0).unwrap();
+    let full = |logits| match logits {
+        fidelio_backend::Logits::Full(logits) => logits,
+        fidelio_backend::Logits::Top { .. } => panic!("full logits were asked for"),
+    };
+    answer.logits.into_iter().map(full).collect()
+}
+
+fn check_logits(at: &str, session: &mut dyn Session, case: &Case) {
+    let found = full_logits(session, &case.ids);
     for (&position, expected) in &case.logits {
-        let fidelio_backend::Logits::Full(found) = &answer.logits[position] else {
-            panic!("full logits were asked for");
-        };
-        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        for (i, (found, expected)) in found[position].iter().zip(expected).enumerate() {
             assert!(
                 (found - expected).abs() < 1e-4 * expected.abs().max(1.0),
                 "{at}, position {position}, logit {i}: {found}, transformers {expected}"

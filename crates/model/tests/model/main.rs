@@ -6,6 +6,7 @@
 )]
 
 mod batches;
+mod brain;
 mod checkpoint;
 mod contract;
 mod embedding;
