@@ -166,6 +166,16 @@ impl Decoding {
         Ok(())
     }
 
+    /// Whether tokens that only one text allows may be taken without asking the model: not where
+    /// their log-probabilities are wanted, or where a setting may exclude one of them.
+    pub(crate) fn takes_forced_tokens(&self) -> bool {
+        self.logprobs.is_none()
+            && self.no_repeat_ngram_size == 0
+            && self.bad_words_ids.is_empty()
+            && self.suppress_tokens.is_empty()
+            && self.begin_suppress_tokens.is_empty()
+    }
+
     /// Settings that differ from their defaults but change nothing, for the caller to report.
     #[expect(clippy::float_cmp, reason = "a setting is off at exactly its default")]
     pub fn useless(&self) -> Vec<&'static str> {

@@ -18,7 +18,9 @@ use std::{
 use fidelio_backend::{AdapterId, BackendError, Capacity, RowId, RowStep, RowTo, Session, Wanted};
 use tokenizers::Tokenizer;
 
-use crate::{Emitted, EngineStats, FinishReason, GenerateError, Request, RequestId, job::Job};
+use crate::{
+    Emitted, EngineStats, FinishReason, GenerateError, Grammars, Request, RequestId, job::Job,
+};
 
 /// How much an engine does at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +64,7 @@ pub struct Engine<'s> {
     session: Box<dyn Session + 's>,
     adapter: Option<AdapterId>,
     tokenizer: Arc<Tokenizer>,
+    grammars: Grammars,
     limits: Limits,
     /// The session's room when this engine had no rows.
     room: Capacity,
@@ -89,6 +92,15 @@ struct Active {
 impl Active {
     fn left(&self) -> usize {
         self.job.ids.len() - self.done
+    }
+
+    /// Whether all that is left was taken together last: then it is computed at once.
+    fn decodes(&self) -> bool {
+        self.row.is_some() && self.left() <= self.job.fresh
+    }
+
+    fn is_short(&self) -> bool {
+        self.left() == 1 || self.decodes()
     }
 }
 
@@ -121,6 +133,7 @@ impl<'s> Engine<'s> {
             room: session.capacity(),
             session,
             adapter: None,
+            grammars: Grammars::new(Arc::clone(&tokenizer)),
             tokenizer,
             limits,
             next: 0,
@@ -153,7 +166,7 @@ impl<'s> Engine<'s> {
     /// # Errors
     /// When its decoding settings cannot be, a token does not exist, or prompt and answer could
     /// never fit: nothing is ever cut.
-    pub fn submit(&mut self, request: Request) -> Result<RequestId, GenerateError> {
+    pub fn submit(&mut self, mut request: Request) -> Result<RequestId, GenerateError> {
         let Request { prompt, decoding, .. } = &request;
         decoding.check()?;
         decoding.check_tokens(self.room.vocabulary)?;
@@ -176,9 +189,19 @@ impl<'s> Engine<'s> {
             let cache = self.room.tokens;
             return Err(GenerateError::CacheTooSmall { prompt, max_new_tokens, cache });
         }
+        if let Some(grammar) = request.grammar.take() {
+            let rule = self.grammars.rule(&grammar, &request.decoding.eos_token_id)?;
+            request.rules.push(Box::new(rule));
+        }
         let id = RequestId(self.next);
         self.next += 1;
-        self.waiting.insert(id, Job::new(id, request, &self.tokenizer));
+        let mut job = Job::new(id, request, &self.tokenizer);
+        let beginning = job.begin();
+        self.stats.forced_tokens += job.forced as u64;
+        if beginning.as_ref().is_none_or(|emitted| emitted.finish.is_none()) {
+            self.waiting.insert(id, job);
+        }
+        self.outbox.extend(beginning);
         Ok(id)
     }
 
@@ -289,8 +312,9 @@ impl<'s> Engine<'s> {
     /// How many tokens of which request to compute next, older requests first.
     fn plan(&mut self) -> Result<Vec<(RequestId, usize)>, GenerateError> {
         loop {
-            let short = self.active.values().filter(|it| it.left() == 1).count();
-            let least = short + usize::from(short < self.active.len());
+            let short: usize =
+                self.active.values().filter(|it| it.is_short()).map(Active::left).sum();
+            let least = short + usize::from(!self.active.values().all(Active::is_short));
             let free = self.session.capacity().tokens;
             if free < least && self.make_room()? {
                 continue;
@@ -298,8 +322,8 @@ impl<'s> Engine<'s> {
             let mut chunk = self.limits.prefill_chunk.min(free.saturating_sub(short).max(1));
             let mut plan = Vec::with_capacity(self.active.len());
             for (&id, it) in &self.active {
-                let tokens = if it.left() == 1 { 1 } else { it.left().min(chunk) };
-                if it.left() > 1 {
+                let tokens = if it.is_short() { it.left() } else { it.left().min(chunk) };
+                if !it.is_short() {
                     chunk -= tokens;
                 }
                 if tokens > 0 {
@@ -318,8 +342,8 @@ impl<'s> Engine<'s> {
         for (id, tokens) in plan {
             let it = &self.active[id];
             let ends = *tokens == it.left();
-            if it.job.is_prefilled() && it.left() == 1 {
-                decode += 1;
+            if it.decodes() {
+                decode += tokens;
             } else {
                 prefill += tokens;
             }
@@ -348,7 +372,9 @@ impl<'s> Engine<'s> {
         let mut outcome = Ok(());
         for (id, logits) in chosen {
             let Some(it) = self.active.get_mut(&id) else { continue };
+            let forced = it.job.forced;
             let emitted = it.job.take(logits);
+            self.stats.forced_tokens += (it.job.forced - forced) as u64;
             if emitted.finish.is_none() {
                 self.outbox.push(emitted);
             } else if let Err(error) = self.end(id, |_| emitted) {

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use fidelio_backend::BackendError;
 
+use crate::GrammarError;
+
 /// Why a request was refused, or a round of the engine failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,6 +69,9 @@ pub enum GenerateError {
     /// The tokenizer could not decode what was generated.
     #[error("the generated tokens cannot be decoded")]
     Decode(#[source] tokenizers::Error),
+    /// The answer's grammar cannot be used with this model.
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
     /// The session failed. The round may be tried again.
     #[error("the model could not be run")]
     Backend(#[from] BackendError),

@@ -7,7 +7,7 @@ use tokenizers::Tokenizer;
 
 use crate::{
     Decoding, Emitted, Finish, FinishReason, Request, RequestId, RowView, Rules, TextStream,
-    TokenLogprobs, Usage,
+    TokenLogprobs, Usage, Verdict,
     sample::{self, by_logit},
     stop::{Passed, StopStrings},
 };
@@ -24,7 +24,12 @@ pub(crate) struct Job {
     stream: TextStream,
     stops: StopStrings,
     text: String,
-    sampled: usize,
+    /// Tokens of the answer so far, the end-of-sequence token included.
+    taken: usize,
+    /// How many of them were forced.
+    pub(crate) forced: usize,
+    /// How many tokens were taken together last: sampled, and forced behind it.
+    pub(crate) fresh: usize,
     /// Prompt tokens that another row had computed when this one first got its place.
     pub(crate) cached_prompt: Option<usize>,
     /// When it first got its place.
@@ -33,7 +38,7 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(id: RequestId, request: Request, tokenizer: &Arc<Tokenizer>) -> Self {
-        let Request { prompt, decoding, rules } = request;
+        let Request { prompt, decoding, grammar: _, rules } = request;
         Self {
             id,
             prompt: prompt.len(),
@@ -43,14 +48,12 @@ impl Job {
             stops: StopStrings::new(&decoding.stop_strings),
             decoding,
             text: String::new(),
-            sampled: 0,
+            taken: 0,
+            forced: 0,
+            fresh: 0,
             cached_prompt: None,
             began: None,
         }
-    }
-
-    pub(crate) fn is_prefilled(&self) -> bool {
-        self.ids.len() > self.prompt
     }
 
     pub(crate) fn is_late(&self, now: Duration) -> bool {
@@ -78,7 +81,8 @@ impl Job {
             Ok(choice) => choice,
             Err(why) => return self.finish(FinishReason::Failed(why)),
         };
-        self.sampled += 1;
+        self.taken += 1;
+        self.fresh = 1;
         self.rules.accept(token);
         let mut emitted = if self.decoding.eos_token_id.contains(&token) {
             self.finish(FinishReason::Eos(token))
@@ -86,6 +90,43 @@ impl Job {
             self.append(token)
         };
         emitted.logprobs.extend(logprobs);
+        self.follow(emitted)
+    }
+
+    /// What is certain before the model was asked: text that the answer must begin with. None where
+    /// it may begin in more than one way.
+    pub(crate) fn begin(&mut self) -> Option<Emitted> {
+        let emitted = self.follow(self.emit(String::new()));
+        (!emitted.tokens.is_empty() || emitted.finish.is_some()).then_some(emitted)
+    }
+
+    /// Adds what must follow: forced tokens, or the end.
+    fn follow(&mut self, mut emitted: Emitted) -> Emitted {
+        while emitted.finish.is_none() {
+            match self.rules.verdict() {
+                Verdict::Open => {}
+                Verdict::Over => return emitted.then(self.finish(FinishReason::Grammar)),
+                Verdict::Failed(why) => {
+                    return emitted.then(self.finish(FinishReason::Failed(why)));
+                }
+            }
+            if !self.decoding.takes_forced_tokens() {
+                break;
+            }
+            let forced = self.rules.forced();
+            if forced.is_empty() {
+                break;
+            }
+            for token in forced {
+                if emitted.finish.is_none() {
+                    self.taken += 1;
+                    self.fresh += 1;
+                    self.forced += 1;
+                    self.rules.accept(token);
+                    emitted = emitted.then(self.append(token));
+                }
+            }
+        }
         emitted
     }
 
@@ -139,8 +180,8 @@ impl Job {
             reason,
             usage: Usage {
                 prompt_tokens: self.prompt,
-                cached_prompt_tokens: self.cached_prompt.unwrap_or(0),
-                completion_tokens: self.sampled,
+                cached_prompt_tokens: self.cached_prompt.unwrap_or(0).min(self.prompt),
+                completion_tokens: self.taken,
             },
             text: self.text.clone(),
             ids: self.row().generated().to_vec(),
@@ -178,7 +219,12 @@ impl Job {
         } else {
             sample::greedy(&logits)
         };
-        let chosen = chosen.ok_or("the rules exclude every token")?;
+        let Some(chosen) = chosen else {
+            return Err(match self.rules.verdict() {
+                Verdict::Failed(why) => why,
+                _ => "the rules exclude every token".to_owned(),
+            });
+        };
 
         let logprobs = raw.map(|raw| {
             let logsumexp = logsumexp.unwrap_or_else(|| sample::logsumexp(&raw));
@@ -191,6 +237,17 @@ impl Job {
             }
         });
         Ok((id(chosen), logprobs))
+    }
+}
+
+impl Emitted {
+    /// This, and what came right after it.
+    fn then(mut self, next: Self) -> Self {
+        self.text += &next.text;
+        self.tokens.extend(next.tokens);
+        self.logprobs.extend(next.logprobs);
+        self.finish = next.finish;
+        self
     }
 }
 

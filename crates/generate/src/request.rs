@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Decoding, LogitRule};
+use crate::{Decoding, Grammar, LogitRule};
 
 /// A prompt to be continued.
 #[derive(Default)]
@@ -13,14 +13,23 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// How to continue it.
     pub decoding: Decoding,
-    /// The caller's own rules, such as a grammar. They see the whole vocabulary.
+    /// The texts that the answer may be; any where none.
+    pub grammar: Option<Grammar>,
+    /// The caller's own rules. They see the whole vocabulary.
     pub rules: Vec<Box<dyn LogitRule>>,
 }
 
 impl Request {
     /// A request without rules of its own.
     pub fn new(prompt: impl Into<Vec<u32>>, decoding: Decoding) -> Self {
-        Self { prompt: prompt.into(), decoding, rules: Vec::new() }
+        Self { prompt: prompt.into(), decoding, ..Self::default() }
+    }
+
+    /// Holds the answer to a grammar.
+    #[must_use]
+    pub fn with_grammar(mut self, grammar: Option<Grammar>) -> Self {
+        self.grammar = grammar;
+        self
     }
 }
 
@@ -30,6 +39,7 @@ impl fmt::Debug for Request {
         f.debug_struct("Request")
             .field("prompt", &self.prompt)
             .field("decoding", &self.decoding)
+            .field("grammar", &self.grammar)
             .field("rules", &rules)
             .finish()
     }
@@ -87,6 +97,8 @@ pub enum FinishReason {
     Eos(u32),
     /// This stop string came.
     Stop(String),
+    /// The answer is complete by its grammar, and nothing may follow.
+    Grammar,
     /// `max_new_tokens` were generated.
     Length,
     /// The caller cancelled it.
@@ -100,10 +112,10 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
-    /// The word for it in results: `stop` for both kinds of regular end, as servers write it.
+    /// The word for it in results: `stop` for all kinds of regular end, as servers write it.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Eos(_) | Self::Stop(_) => "stop",
+            Self::Eos(_) | Self::Stop(_) | Self::Grammar => "stop",
             Self::Length => "length",
             Self::Cancelled => "cancelled",
             Self::Time => "time",
@@ -120,6 +132,6 @@ pub struct Usage {
     pub prompt_tokens: usize,
     /// How many of them had been computed for another request already.
     pub cached_prompt_tokens: usize,
-    /// Tokens generated, the end-of-sequence token included.
+    /// Tokens generated, the end-of-sequence token and those that a grammar forced included.
     pub completion_tokens: usize,
 }

@@ -36,6 +36,28 @@ pub trait LogitRule: Send {
     fn needs_ids(&self, _row: &RowView<'_>) -> bool {
         true
     }
+
+    /// Tokens that must come next because nothing else may; none where there is a choice, or where
+    /// it cannot say. They are taken without asking the model, and told to [`Self::accept`].
+    fn forced(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
+
+    /// Whether the answer goes on.
+    fn verdict(&self) -> Verdict {
+        Verdict::Open
+    }
+}
+
+/// Whether a rule lets an answer go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// More may come.
+    Open,
+    /// The answer is complete: nothing may follow.
+    Over,
+    /// The rule cannot go on, for this reason.
+    Failed(String),
 }
 
 /// What a rule sees of a row.
@@ -142,6 +164,18 @@ impl Rules {
         for rule in &mut self.rules {
             rule.accept(token);
         }
+    }
+
+    /// Tokens that must come next; see [`LogitRule::forced`].
+    pub fn forced(&mut self) -> Vec<u32> {
+        let forced = self.rules.iter_mut().map(|rule| rule.forced());
+        forced.into_iter().find(|forced| !forced.is_empty()).unwrap_or_default()
+    }
+
+    /// The first verdict that is not [`Verdict::Open`].
+    pub fn verdict(&self) -> Verdict {
+        let verdicts = self.rules.iter().map(|rule| rule.verdict());
+        verdicts.into_iter().find(|verdict| *verdict != Verdict::Open).unwrap_or(Verdict::Open)
     }
 
     /// Whether any rule tells tokens apart by their ids at this step.

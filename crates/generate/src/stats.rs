@@ -16,8 +16,10 @@ pub struct EngineStats {
     pub prefill_tokens: u64,
     /// Prompt tokens that were not computed because another row had them.
     pub shared_tokens: u64,
-    /// Generated tokens fed back, one at a time.
+    /// Generated tokens fed back: one at a time, or with those that a grammar forced behind it.
     pub decode_tokens: u64,
+    /// Tokens that a grammar forced, taken without asking the model.
+    pub forced_tokens: u64,
     /// Rows that had to make room and were recomputed later.
     pub preemptions: u64,
     /// Tokens of those rows that were thrown away.

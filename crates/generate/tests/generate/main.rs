@@ -4,8 +4,10 @@
 
 mod engine;
 mod finishing;
+mod grammars;
 mod rules;
 mod sampling;
+mod schemas;
 mod sharing;
 mod text;
 

@@ -85,7 +85,8 @@ impl Answering {
             let new_tokens = new_tokens(app, sampling, usual_tokens, ids.len())?;
             for (i, place) in places.by_ref().take(n).enumerate() {
                 let decoding = sampling.of_choice(i, new_tokens);
-                let request = Request { prompt: ids.clone(), decoding, rules: sampling.rules() };
+                let (prompt, rules) = (ids.clone(), sampling.rules());
+                let request = Request { prompt, decoding, grammar: None, rules };
                 app.inference.generate(request, listener(p * n + i), place, until);
             }
         }
