@@ -191,11 +191,36 @@ impl Walk<'_> {
                     None => self.wrong(path, node, &expected(takes), None),
                 }
             }
-            Type::Any => Some(plain(node)),
+            Type::Any => {
+                self.mark(node, path);
+                Some(plain(node))
+            }
             _ => match &node.shape {
                 Shape::Scalar(scalar) => self.scalar(takes, scalar, node, path),
                 _ => self.wrong(path, node, &expected(takes), quote_hint(takes, node)),
             },
+        }
+    }
+
+    /// Keeps the places of all that a free value holds.
+    fn mark(&mut self, node: &Node, path: &str) {
+        match &node.shape {
+            Shape::Map(entries) => {
+                for entry in entries {
+                    let at = join(path, &entry.key);
+                    let place = Place { key: Some(entry.key_span), value: entry.value.span };
+                    self.places.insert(at.clone(), place);
+                    self.mark(&entry.value, &at);
+                }
+            }
+            Shape::List(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    let at = join(path, &index.to_string());
+                    self.places.insert(at.clone(), Place { key: None, value: item.span });
+                    self.mark(item, &at);
+                }
+            }
+            Shape::Scalar(_) => {}
         }
     }
 

@@ -37,6 +37,7 @@ pub(crate) fn rules(
     rules.sampling();
     rules.split();
     rules.labels();
+    rules.parser();
     rules.metric();
     rules.adapter();
     rules.adapters();

@@ -20,7 +20,7 @@ pub use adapter::{
 pub use features::{
     CategoryDecoder, CategoryExtractor, CategoryOutput, Choose, InputFeature, LabelScore, Labels,
     MatchKind, MatchRule, MissingValues, OutputFeature, TextCells, TextDecoder, TextOutput,
-    TextType,
+    TextParser, TextType,
 };
 pub use generation::{Generation, OneOrMany};
 pub use optimizer::Optimizer;

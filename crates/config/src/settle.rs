@@ -95,11 +95,15 @@ fn apply_defaults(checked: &mut Checked, sources: &[Source]) {
                     }
                 }
             }
-            if !used && part == "preprocessing" {
+            let (why, hint) = match part.as_str() {
+                "decoder" if features.len() == 1 => ("the output is not a text", "remove it"),
+                _ => ("every text feature sets the key itself", "remove it here, or there"),
+            };
+            if !used && matches!(part.as_str(), "preprocessing" | "decoder") {
                 let mut problem =
                     Problem::new(Kind::Useless, &from, format!("`{from}` has no effect"))
-                        .because("every text feature sets the key itself")
-                        .hint("remove it here, or there");
+                        .because(why)
+                        .hint(hint);
                 if let Some(place) = checked.places.get(&from) {
                     problem = problem.at(sources, place.key.unwrap_or(place.value), "");
                 }

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::{
     COUNT, Choice, FALSE, Fill, Key, NULL, Section, Status, Type, Union, Variant, built, key,
-    later_variant,
 };
 use crate::view::{View, join};
 
@@ -38,7 +37,13 @@ pub(super) static TEXT: Union = Union {
             status: Status::Built,
             keys: &[IDLE],
         },
-        later_variant("text_parser", "structured output", &[PARSER, IDLE]),
+        Variant {
+            name: "text_parser",
+            doc: "The generated text, which is held to a JSON schema, a regular expression or a \
+                  grammar: exactly one of them.",
+            status: Status::Built,
+            keys: &[PARSER, IDLE],
+        },
     ],
 };
 
@@ -56,9 +61,26 @@ pub(super) static CATEGORY: Union = Union {
 };
 
 const PARSER: &[Key] = &[
-    key("json_schema", Type::Map(&Type::Any, 0), NULL, "The schema that the answer fits."),
-    key("regex", Type::Words, NULL, "The pattern that the answer fits."),
-    key("grammar", Type::Words, NULL, "The grammar that the answer fits."),
+    key(
+        "json_schema",
+        Type::Map(&Type::Any, 1),
+        NULL,
+        "The JSON Schema that the answer is valid under, as YAML; its properties become columns of \
+         the predictions.",
+    ),
+    key(
+        "regex",
+        Type::Words,
+        NULL,
+        "The regular expression that the whole answer matches, in the syntax of Rust's `regex`.",
+    ),
+    key(
+        "grammar",
+        Type::Words,
+        NULL,
+        "The grammar that the answer follows: EBNF (`::=`) with the rule `root`, or Lark with the \
+         rule `start`.",
+    ),
 ];
 
 fn chooses(view: &View<'_>, parent: &str, how: &str) -> bool {

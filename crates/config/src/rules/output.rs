@@ -59,6 +59,43 @@ impl Rules<'_> {
         }
     }
 
+    /// The form of a text answer is said in one way.
+    pub(super) fn parser(&mut self) {
+        let decoder = "output_features.0.decoder";
+        if self.view.text(&join(decoder, "type")) != Some("text_parser") {
+            return;
+        }
+        let all = ["json_schema", "regex", "grammar"].map(|name| join(decoder, name));
+        let written: Vec<&String> = all
+            .iter()
+            .filter(|path| {
+                self.view.broken(path) || self.view.written(path).is_some_and(|it| !it.is_null())
+            })
+            .collect();
+        match written.as_slice() {
+            [] => {
+                let message = format!("`{decoder}` does not say which form answers have");
+                let problem = self
+                    .at(Kind::Missing, decoder, message)
+                    .hint("add `json_schema: {...}`, `regex: \"...\"` or `grammar: |`");
+                self.found.push(problem);
+            }
+            [_] => {}
+            [first, rest @ ..] => {
+                for path in rest {
+                    let message = format!("`{path}` is a second form of the same answer");
+                    let problem = self.at_key(Kind::Contradiction, path, message);
+                    let problem = self.also(problem, first, "the first").hint("keep one of them");
+                    self.found.push(problem);
+                }
+            }
+        }
+        let regex = join(decoder, "regex");
+        if let Some(text) = self.view.text(&regex).map(str::to_owned) {
+            self.regex_text(&regex, &text);
+        }
+    }
+
     pub(super) fn vocab(&mut self, vocab: &[String], path: &str) {
         for (index, label) in vocab.iter().enumerate() {
             let same = |other: &String| other.to_lowercase() == label.to_lowercase();

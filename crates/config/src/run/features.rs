@@ -2,6 +2,7 @@
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// What the model reads.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -103,6 +104,20 @@ pub struct TextOutput {
 pub enum TextDecoder {
     /// As it is.
     TextExtractor,
+    /// Held to a form while it is generated.
+    TextParser(TextParser),
+}
+
+/// The form of a text answer: exactly one of these.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextParser {
+    /// A JSON Schema.
+    pub json_schema: Option<Value>,
+    /// A regular expression.
+    pub regex: Option<String>,
+    /// A grammar.
+    pub grammar: Option<String>,
 }
 
 /// A category output.

@@ -202,7 +202,10 @@ fn none_is_ignored(model: ModelType, good: &[(String, String, AnyDocument)]) {
                 }
                 // Nothing changed: then the value must be what the file says anyway.
                 // `defaults` are part of the features.
-                let place = path.replace("defaults.text", "input_features.0").replace('.', "/");
+                let place = path
+                    .replace("defaults.text.decoder", "output_features.0.decoder")
+                    .replace("defaults.text", "input_features.0")
+                    .replace('.', "/");
                 let said = base.settled().pointer(&format!("/{place}"));
                 let said = said.cloned().unwrap_or_default();
                 let same = said == value
