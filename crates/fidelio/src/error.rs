@@ -333,7 +333,36 @@ pub struct RowProblem {
     /// Where the row stands.
     pub place: Place,
     /// What is wrong with it.
-    pub error: PromptError,
+    pub error: RowError,
+}
+
+/// What is wrong with a row.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RowError {
+    /// It cannot become a prompt.
+    #[error(transparent)]
+    Prompt(#[from] PromptError),
+    /// Its answer is none that the run's answers may be.
+    #[error("`{column}` {problem}")]
+    Answer {
+        /// The column of the answer.
+        column: String,
+        /// What is wrong with it, as the end of a sentence.
+        problem: String,
+    },
+}
+
+impl RowError {
+    /// What the user may do about it.
+    pub fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Prompt(error) => error.hint(),
+            Self::Answer { .. } => Some(Cow::Borrowed(
+                "correct the row, or the form of answers in the decoder of the output",
+            )),
+        }
+    }
 }
 
 /// The first of some problems, in words.

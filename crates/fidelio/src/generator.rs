@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use fidelio_backend::{AdapterId, Session};
-use fidelio_generate::{Decoding, Engine, FinishReason, Limits, Request};
+use fidelio_generate::{Decoding, Engine, FinishReason, Grammar, Limits, Request};
 use fidelio_prompting::{
     ChatUse, Conversation, Layout, LayoutSpec, Outcome, Purpose, Renderer, Row, Rules,
     Source as PromptSource, SpecialTokens,
@@ -24,6 +24,8 @@ pub struct Generator {
     model: Model,
     session: Option<Box<dyn Session>>,
     adapter: Option<AdapterId>,
+    /// What continuations are held to.
+    grammar: Option<Grammar>,
     opened_in: f64,
     note: Option<String>,
 }
@@ -82,10 +84,11 @@ impl Generator {
         let started = Instant::now();
         let session = Some(model.open(&device, how)?);
         let opened_in = started.elapsed().as_secs_f64();
-        Ok(Self { model, session, adapter: None, opened_in, note: None })
+        Ok(Self { model, session, adapter: None, grammar: None, opened_in, note: None })
     }
 
-    /// The model of a run file, with the adapter that its run left behind or that it names.
+    /// The model of a run file, with the adapter that its run left behind or that it names; what it
+    /// says is held to the form of the run's answers.
     ///
     /// # Errors
     /// As [`Self::open`], and when the adapter does not fit the model.
@@ -105,8 +108,10 @@ impl Generator {
         progress: &dyn Progress,
     ) -> Result<Self, Error> {
         let config = run.config();
+        let grammar = run.answer_form().map(|form| form.grammar().clone());
         let Some(trained) = Trained::in_use(machine, run)? else {
-            return Self::open(machine, &run.base_model(), &config.device, how, progress);
+            let opened = Self::open(machine, &run.base_model(), &config.device, how, progress)?;
+            return Ok(Self { grammar, ..opened });
         };
         let device = machine.device(&config.device)?;
         let model = Model::find(machine, &run.base_model(), progress)?;
@@ -118,12 +123,18 @@ impl Generator {
         let started = Instant::now();
         let (session, adapter) = model.open_adapted(&device, how, &trained.adapter)?;
         let opened_in = started.elapsed().as_secs_f64();
-        Ok(Self { model, session: Some(session), adapter: Some(adapter), opened_in, note })
+        let (session, adapter) = (Some(session), Some(adapter));
+        Ok(Self { model, session, adapter, grammar, opened_in, note })
     }
 
     /// The model.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Holds what it says from now on to a grammar, or to none.
+    pub fn hold_to(&mut self, grammar: Option<Grammar>) {
+        self.grammar = grammar;
     }
 
     /// What the user should know about it, where there is something.
@@ -185,6 +196,7 @@ impl Generator {
             decoding: self.decoding()?,
             tokenizer: self.model.vocabulary().shared_tokenizer(),
             adapter: self.adapter,
+            grammar: self.grammar,
             session: self.session.take().expect("the session comes back after every call"),
         })
     }
@@ -202,7 +214,8 @@ impl Generator {
         let session = self.session.take().expect("the session comes back after every call");
         let text = self.model.vocabulary().shared_tokenizer();
         let mut engine = Engine::new(session, text, Limits::default())?.with_adapter(self.adapter);
-        let result = continue_prompt(&mut engine, prompt, decoding, on);
+        let request = Request::new(prompt, decoding).with_grammar(self.grammar.clone());
+        let result = continue_prompt(&mut engine, request, on);
         self.session = Some(engine.into_session()?);
         result
     }
@@ -243,18 +256,17 @@ fn tokens(outcome: Outcome) -> Vec<u32> {
 
 fn continue_prompt(
     engine: &mut Engine<'_>,
-    prompt: &[u32],
-    decoding: Decoding,
+    request: Request,
     on: &mut dyn FnMut(&str) -> Flow,
 ) -> Result<Generated, Error> {
     let started = Instant::now();
-    // Seconds from the call at which tokens came.
-    let mut came = Vec::new();
-    let request = engine.submit(Request::new(prompt, decoding))?;
+    // Seconds from the call at which tokens came, and how many together.
+    let mut came: Vec<(f64, usize)> = Vec::new();
+    let request = engine.submit(request)?;
     loop {
         for emitted in engine.step()? {
             if !emitted.tokens.is_empty() {
-                came.push(started.elapsed().as_secs_f64());
+                came.push((started.elapsed().as_secs_f64(), emitted.tokens.len()));
             }
             let flow = if emitted.text.is_empty() { Flow::Continue } else { on(&emitted.text) };
             if let Some(finish) = emitted.finish {
@@ -268,7 +280,7 @@ fn continue_prompt(
                         completion_tokens: finish.usage.completion_tokens,
                         prefill_tokens_per_second: stats.prefill_tokens_per_second(),
                         decode_tokens_per_second: rate_after_first(&came),
-                        first_token_seconds: came.first().copied(),
+                        first_token_seconds: came.first().map(|(moment, _)| *moment),
                         next_token_p95_seconds: p95_of_waits(&came),
                     },
                 });
@@ -281,14 +293,16 @@ fn continue_prompt(
 }
 
 /// Tokens per second after the first, choosing among logits included.
-fn rate_after_first(moments: &[f64]) -> Option<f64> {
-    let [first, .., last] = moments else { return None };
-    (last > first).then(|| (moments.len() - 1) as f64 / (last - first))
+fn rate_after_first(came: &[(f64, usize)]) -> Option<f64> {
+    let ((first, _), rest) = came.split_first()?;
+    let (last, _) = rest.last()?;
+    let after: usize = rest.iter().map(|(_, tokens)| tokens).sum();
+    (last > first).then(|| after as f64 / (last - first))
 }
 
 /// The wait that 95 of 100 waits between these moments do not exceed.
-fn p95_of_waits(moments: &[f64]) -> Option<f64> {
-    let mut waits: Vec<f64> = moments.windows(2).map(|pair| pair[1] - pair[0]).collect();
+fn p95_of_waits(came: &[(f64, usize)]) -> Option<f64> {
+    let mut waits: Vec<f64> = came.windows(2).map(|pair| pair[1].0 - pair[0].0).collect();
     waits.sort_by(f64::total_cmp);
     waits.get((waits.len() * 95).div_ceil(100).checked_sub(1)?).copied()
 }
@@ -311,7 +325,8 @@ mod tests {
         let text = tokenizers::Tokenizer::new(tokenizers::models::bpe::BPE::default());
         let mut engine = Engine::new(Box::new(session), Arc::new(text), Limits::default()).unwrap();
         let decoding = Decoding { eos_token_id: vec![2], max_new_tokens: 9, ..decoding };
-        continue_prompt(&mut engine, &[5, 6, 7], decoding, &mut |_| Flow::Continue).unwrap()
+        let request = Request::new([5, 6, 7], decoding);
+        continue_prompt(&mut engine, request, &mut |_| Flow::Continue).unwrap()
     }
 
     #[test]
@@ -328,15 +343,16 @@ mod tests {
     #[test]
     fn the_95th_percentile_is_a_wait_that_was() {
         assert_eq!(p95_of_waits(&[]), None);
-        assert_eq!(p95_of_waits(&[1.0]), None);
-        assert_eq!(p95_of_waits(&[1.0, 1.5]), Some(0.5));
+        assert_eq!(p95_of_waits(&[(1.0, 1)]), None);
+        assert_eq!(p95_of_waits(&[(1.0, 1), (1.5, 1)]), Some(0.5));
         // Waits of 1 to 100, in another order.
-        let mut moments = vec![0.0];
+        let mut came = vec![(0.0, 1)];
         for wait in (1..=100).rev() {
-            moments.push(moments.last().unwrap() + f64::from(wait));
+            came.push((came.last().unwrap().0 + f64::from(wait), 1));
         }
-        assert_eq!(p95_of_waits(&moments), Some(95.0));
-        assert_eq!(rate_after_first(&moments), Some(100.0 / 5050.0));
-        assert_eq!(rate_after_first(&[1.0]), None);
+        assert_eq!(p95_of_waits(&came), Some(95.0));
+        assert_eq!(rate_after_first(&came), Some(100.0 / 5050.0));
+        assert_eq!(rate_after_first(&[(1.0, 1)]), None);
+        assert_eq!(rate_after_first(&[(1.0, 5), (2.0, 3), (3.0, 1)]), Some(2.0));
     }
 }

@@ -11,8 +11,8 @@ use fidelio_prompting::{
 };
 
 use crate::{
-    DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Opening, Plan, RowProblem,
-    RunFile, ShownPassage, Stage,
+    AnswerForm, DataArgs, Device, Error, Event, Flow, Machine, Model, Observer, Opening, Plan,
+    RowError, RowProblem, RunFile, ShownPassage, Stage,
     adapters::Trained,
     dataset::{self, Rows},
     examples::{ExampleSurvey, Examples, RowExamples, ShownExamples},
@@ -44,6 +44,8 @@ pub struct Job {
     /// The labels of a category output.
     pub(crate) labels: Option<Vocabulary>,
     pub(crate) source: Arc<dyn Source>,
+    /// What generated answers are held to.
+    pub(crate) form: Option<AnswerForm>,
     /// What chooses the examples of its prompts, where they show some.
     pub(crate) examples: Option<Examples>,
     /// The output feature's name and column.
@@ -232,6 +234,7 @@ impl Job {
             matcher,
             labels,
             source: rows.source,
+            form: run.answer_form().cloned(),
             examples,
             output,
             top_k,
@@ -340,6 +343,10 @@ impl Job {
         let total = self.source.len();
         for number in 0..total {
             let row = self.source.row(number)?;
+            if let Some(error) = self.misfit(&row) {
+                tried.problems.push(RowProblem { place: row.place, error });
+                continue;
+            }
             let chosen = self.choose(&row)?;
             match self.render(number, &row, chosen.as_ref()) {
                 Ok((outcome, answers)) => {
@@ -352,7 +359,7 @@ impl Job {
                     }
                 }
                 Err(Error::Prompt(error)) => {
-                    tried.problems.push(RowProblem { place: row.place, error });
+                    tried.problems.push(RowProblem { place: row.place, error: error.into() });
                 }
                 Err(error) => return Err(error),
             }
@@ -364,6 +371,15 @@ impl Job {
             }
         }
         Ok(tried)
+    }
+
+    /// What is wrong with a row's answer where it is learnt and answers have a form.
+    fn misfit(&self, row: &Row) -> Option<RowError> {
+        let form = self.form.as_ref().filter(|_| self.learns)?;
+        let column = &self.output.1;
+        let label = fidelio_data::text(row.fields.get(column)?)?;
+        let problem = form.misfit(&label)?;
+        Some(RowError::Answer { column: column.clone(), problem })
     }
 
     /// The rows as prompts, or all that is wrong with them.

@@ -22,6 +22,7 @@
 
 mod adapters;
 mod advise;
+mod answer_form;
 mod audit;
 mod by_meaning;
 mod choose;
@@ -86,6 +87,7 @@ pub use advise::{
     Advice, AdviseOptions, Arm, ArmCost, ArmReport, Confirmed, Fork, LabelsInside, Leaks, LeftOut,
     MoreLabels, RowScore, Stopped, advise,
 };
+pub use answer_form::AnswerForm;
 pub use audit::{Audit, Finding};
 pub use compare::{AnswersCompared, Difference, FigureCompared, RunComparison, Which};
 pub use corpus::{
@@ -99,7 +101,7 @@ pub use embedder::{
     EmbedOptions, EmbedPlan, EmbedUsage, Embedded, Embedder, LongTexts, TextAt, TextFault,
     TextProblem,
 };
-pub use error::{Error, RowProblem};
+pub use error::{Error, RowError, RowProblem};
 pub use evaluate::Evaluation;
 pub use examples::{ExamplePlan, ExampleSurvey};
 pub use export::{Export, ExportPlan, Target, TensorGroup};

@@ -13,7 +13,7 @@ use fidelio_prompting::{
 };
 use serde::Serialize;
 
-use crate::{Error, ExamplePlan, Model, ModelCard, RunFile, SplitChoice};
+use crate::{AnswerForm, Error, ExamplePlan, Model, ModelCard, RunFile, SplitChoice};
 
 /// Tokens that a label's answer may take, beyond which labels are not labels any more.
 const LABEL_ROOM: usize = 64;
@@ -76,6 +76,9 @@ pub enum AnswerPlan {
     Text {
         /// How.
         decoding: Decoding,
+        /// What it is held to: `json_schema`, `regex` or `grammar`; any text where none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        held_to: Option<&'static str>,
     },
     /// Labels are scored under the prompt.
     Score {
@@ -141,7 +144,8 @@ pub(crate) fn answering(
     match config.output() {
         OutputFeature::Text(_) => {
             let (decoding, reserved) = generated()?;
-            Ok(Answering { plan: AnswerPlan::Text { decoding }, matcher: None, reserved })
+            let held_to = run.answer_form().map(AnswerForm::key);
+            Ok(Answering { plan: AnswerPlan::Text { decoding, held_to }, matcher: None, reserved })
         }
         OutputFeature::Category(category) => {
             let extractor = category.decoder.extractor();

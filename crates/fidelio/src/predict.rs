@@ -7,14 +7,16 @@ use std::{
 
 use fidelio_backend::Session;
 use fidelio_generate::{
-    Decoding, Engine, FinishReason, LabelScore, LabelScores, Limits, Request, TokenLogprobs,
+    Decoding, Engine, FinishReason, Grammar, LabelScore, LabelScores, Limits, Request,
+    TokenLogprobs,
 };
 use fidelio_prompting::{Purpose, Row as PromptRow};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Error, Event, Flow, Job, Observer, ShownPassage, Stage,
+    AnswerForm, Error, Event, Flow, Job, Observer, ShownPassage, Stage,
+    answer_form::field_cells,
     choose::{Scored, score_labels},
     examples::RowExamples,
     job::Prepared,
@@ -56,6 +58,8 @@ pub struct Predictions {
     pub feature: String,
     /// The labels, where the output is a category.
     pub labels: Option<Vec<String>>,
+    /// The properties of the answers that have columns of their own.
+    pub fields: Vec<String>,
     /// One per row that was answered, in the order of the rows.
     pub rows: Vec<Prediction>,
     /// What it took.
@@ -146,7 +150,7 @@ impl Job {
                 (rows, scored.computed, scored.stopped)
             }
             AnswerPlan::Documents => (Vec::new(), 0, false),
-            AnswerPlan::Text { decoding } => {
+            AnswerPlan::Text { decoding, .. } => {
                 self.generated(session, prepared, decoding, observer)?
             }
             AnswerPlan::Match { decoding, .. } => {
@@ -167,7 +171,8 @@ impl Job {
         };
         let usage = Usage::new(started, prompt, completion, computed, rows.len());
         let labels = self.labels.as_ref().map(|labels| labels.labels().to_vec());
-        Ok(Predictions { feature: self.output.0.clone(), labels, rows, usage, stopped })
+        let fields = self.form.as_ref().map(|form| form.fields().to_vec()).unwrap_or_default();
+        Ok(Predictions { feature: self.output.0.clone(), labels, fields, rows, usage, stopped })
     }
 
     /// The best label of every scored row.
@@ -253,9 +258,12 @@ impl Job {
         let limits = Limits { max_rows: self.plan.rows_at_once, ..Limits::default() };
         let text = self.model.vocabulary().shared_tokenizer();
         let mut engine = Engine::new(Box::new(session), text, limits)?.with_adapter(self.adapter);
-        // Each token's log-probability is reported even if the run file wants no alternatives.
-        let decoding = Decoding { logprobs: decoding.logprobs.or(Some(0)), ..decoding.clone() };
-        let run = run_engine(&mut engine, prepared, &decoding, observer);
+        let grammar = self.form.as_ref().map(AnswerForm::grammar);
+        // Each token's log-probability is reported even if the run file wants no alternatives. Under
+        // a grammar it says little of most tokens, and would cost a step for each that is forced.
+        let least = if grammar.is_some() { None } else { Some(0) };
+        let decoding = Decoding { logprobs: decoding.logprobs.or(least), ..decoding.clone() };
+        let run = run_engine(&mut engine, prepared, &decoding, grammar, observer);
         let computed = engine.stats().prefill_tokens + engine.stats().decode_tokens;
         engine.into_session()?;
         let (rows, stopped) = run?;
@@ -289,11 +297,13 @@ fn run_engine(
     engine: &mut Engine<'_>,
     prepared: &[Prepared],
     decoding: &Decoding,
+    grammar: Option<&Grammar>,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Prediction>, bool), Error> {
     let mut waiting = BTreeMap::new();
     for (index, row) in prepared.iter().enumerate() {
-        let request = engine.submit(Request::new(row.prompt.clone(), decoding.clone()))?;
+        let request = Request::new(row.prompt.clone(), decoding.clone());
+        let request = engine.submit(request.with_grammar(grammar.cloned()))?;
         waiting.insert(request, index);
     }
     let mut rows: Vec<Option<Prediction>> = vec![None; prepared.len()];
@@ -348,6 +358,7 @@ impl Predictions {
         if self.rows.iter().any(|row| row.response.is_some()) {
             columns.push(format!("{x}_response"));
             columns.push(format!("{x}_finish_reason"));
+            columns.extend(self.fields.iter().map(|field| format!("{x}_{field}")));
         }
         if self.rows.iter().any(|row| !row.logprobs.is_empty() || row.probabilities.is_some()) {
             columns.push(format!("{x}_probabilities"));
@@ -377,6 +388,7 @@ impl Predictions {
         if let Some(response) = &row.response {
             cells.push(json!(response));
             cells.push(json!(row.finish_reason.as_ref().map(FinishReason::name)));
+            cells.extend(field_cells(&self.fields, response));
         }
         if let Some(probabilities) = &row.probabilities {
             cells.push(json!(probabilities));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use fidelio_config::{Document, Override, RunConfig};
 
 use crate::{
-    Error,
+    AnswerForm, Error,
     train::{DESCRIPTION, learnt_folder, model_folder},
 };
 
@@ -13,6 +13,8 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct RunFile {
     document: Document,
+    /// What its answers are held to.
+    form: Option<AnswerForm>,
     /// What was changed in its text.
     overrides: Vec<Override>,
     /// The folder of the training run that it belongs to.
@@ -28,7 +30,7 @@ impl RunFile {
     /// [`Error::RunFile`] with every problem at once.
     pub fn load(path: &Path, overrides: &[Override]) -> Result<Self, Error> {
         let document = fidelio_config::load(path, overrides).map_err(Error::RunFile)?;
-        Ok(Self::of(document, overrides.to_vec()))
+        Self::of(document, overrides.to_vec())
     }
 
     /// Checks a run file's text; `name` stands in messages.
@@ -37,11 +39,12 @@ impl RunFile {
     /// As [`Self::load`].
     pub fn parse(name: &str, text: &str, overrides: &[Override]) -> Result<Self, Error> {
         let document = fidelio_config::parse(name, text, overrides).map_err(Error::RunFile)?;
-        Ok(Self::of(document, overrides.to_vec()))
+        Self::of(document, overrides.to_vec())
     }
 
-    fn of(document: Document, overrides: Vec<Override>) -> Self {
-        Self { document, overrides, trained: None, other_weights: false }
+    fn of(document: Document, overrides: Vec<Override>) -> Result<Self, Error> {
+        let form = AnswerForm::of(&document).map_err(Error::RunFile)?;
+        Ok(Self { document, form, overrides, trained: None, other_weights: false })
     }
 
     /// The same run file with more changes, checked anew.
@@ -103,6 +106,11 @@ impl RunFile {
     /// What it says, every default filled.
     pub fn config(&self) -> &RunConfig {
         &self.document.config
+    }
+
+    /// The form that its answers are held to; none where they may be any text.
+    pub fn answer_form(&self) -> Option<&AnswerForm> {
+        self.form.as_ref()
     }
 
     /// The text, the places of its keys, and its rendering.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use fidelio_backend::{AdapterId, Session};
-use fidelio_generate::Decoding;
+use fidelio_generate::{Decoding, Grammar};
 use fidelio_prompting::Renderer;
 use tokenizers::Tokenizer;
 
@@ -13,6 +13,8 @@ pub struct Serving {
     pub session: Box<dyn Session>,
     /// What a training run left, if it is one's model.
     pub adapter: Option<AdapterId>,
+    /// What answers are held to, where the run file says so.
+    pub grammar: Option<Grammar>,
     /// Makes text of tokens.
     pub tokenizer: Arc<Tokenizer>,
     /// Makes ids of conversations, as [`Generator::conversation`](crate::Generator::conversation)

@@ -35,8 +35,14 @@ impl Job {
         let feature = self.output.0.clone();
         let report = Report::of(feature.clone(), statistics);
         let headline = report.features[0].figure(&self.plan.validation_metric);
-        let predictions =
-            Predictions { feature, labels: None, rows: Vec::new(), usage, stopped: false };
+        let predictions = Predictions {
+            feature,
+            labels: None,
+            fields: Vec::new(),
+            rows: Vec::new(),
+            usage,
+            stopped: false,
+        };
         Ok(Evaluation { report, headline, predictions, expected: Vec::new(), usage })
     }
 }

@@ -1,8 +1,14 @@
 //! `fidelio generate`: one prompt, continued; the text streams as it comes.
 
-use std::io::{IsTerminal as _, Read as _};
+use std::{
+    io::{IsTerminal as _, Read as _},
+    path::{Path, PathBuf},
+};
 
-use fidelio::{Flow, Generated, generate::Decoding};
+use fidelio::{
+    Flow, Generated,
+    generate::{Decoding, GenerateError, Grammar, GrammarError},
+};
 
 use crate::{
     args::{Global, ModelFlags},
@@ -29,7 +35,48 @@ pub(crate) struct Args {
     #[arg(long)]
     warm_up: bool,
     #[command(flatten)]
+    form: FormFlags,
+    #[command(flatten)]
     decoding: DecodingFlags,
+}
+
+/// What the text is held to, in the place of the form of a run's answers.
+#[derive(Debug, clap::Args)]
+#[group(multiple = false)]
+#[command(next_help_heading = "Form")]
+pub(crate) struct FormFlags {
+    /// Hold the text to the JSON Schema in this file.
+    #[arg(long, value_name = "FILE")]
+    json_schema: Option<PathBuf>,
+    /// Hold the text to this regular expression, which matches it as a whole.
+    #[arg(long, value_name = "PATTERN", allow_hyphen_values = true)]
+    regex: Option<String>,
+    /// Hold the text to the grammar in this file: EBNF or Lark.
+    #[arg(long, value_name = "FILE")]
+    grammar: Option<PathBuf>,
+}
+
+impl FormFlags {
+    /// What they say; none where none is given.
+    fn grammar(&self) -> Result<Option<Grammar>, Failure> {
+        let wrong =
+            |error: GrammarError| Failure::from(fidelio::Error::from(GenerateError::from(error)));
+        if let Some(path) = &self.json_schema {
+            let schema = serde_json::from_str(&read(path)?).map_err(|error| {
+                Failure::usage(format!("`{}` is not JSON: {error}", path.display()))
+            })?;
+            return Grammar::json_schema(&schema).map(Some).map_err(wrong);
+        }
+        if let Some(pattern) = &self.regex {
+            return Grammar::regex(pattern).map(Some).map_err(wrong);
+        }
+        let Some(path) = &self.grammar else { return Ok(None) };
+        Grammar::parse(&read(path)?).map(Some).map_err(wrong)
+    }
+}
+
+fn read(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path).map_err(|source| Failure::Read { path: path.to_owned(), source })
 }
 
 /// How tokens are chosen.
@@ -103,9 +150,13 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let prompt = prompt(args)?;
     // Flags are checked before a model is loaded for nothing.
     args.decoding.over(Decoding::default())?;
+    let grammar = args.form.grammar()?;
     let machine = super::machine(global)?;
     interrupt::listen();
     let mut generator = args.model.open(&machine, ui)?;
+    if grammar.is_some() {
+        generator.hold_to(grammar);
+    }
     let decoding = args.decoding.over(generator.decoding()?)?;
     let ids = generator.prompt(&prompt, args.raw, args.system.as_deref())?;
 

@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let machine = super::machine(global)?;
     let generator = args.model.open(&machine, ui)?;
     let name = args.name();
-    let Serving { session, adapter, tokenizer, chat, plain, decoding } =
+    let Serving { session, adapter, tokenizer, chat, plain, decoding, .. } =
         generator.into_serving()?;
     if chat.is_none() {
         ui.note("note: the model has no chat template, so only `/v1/completions` answers");

@@ -21,3 +21,4 @@ mod refusals;
 mod reports;
 mod run_files;
 mod serve;
+mod structured;

@@ -23,6 +23,7 @@ mod probes;
 mod provenance;
 mod reports;
 mod smollm2;
+mod structured;
 mod training;
 
 use std::path::PathBuf;
