@@ -5,6 +5,7 @@ mod body;
 mod chat;
 mod completions;
 mod fields;
+mod forms;
 mod logprobs;
 mod messages;
 mod others;

@@ -6,7 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use fidelio_generate::Decoding;
+use fidelio_generate::{Decoding, Grammar};
 use fidelio_prompting::{
     ChatTemplate, Conversation, Message, Outcome, PromptError, Purpose, Renderer, Row, SpecialTexts,
 };
@@ -21,6 +21,7 @@ pub struct Served {
     chat: Option<Renderer>,
     plain: Renderer,
     decoding: Decoding,
+    grammar: Option<Grammar>,
     texts: TokenTexts,
     hears_system: bool,
     features: Vec<String>,
@@ -55,11 +56,22 @@ impl Served {
             chat,
             plain,
             decoding,
+            grammar: None,
             texts,
             hears_system,
             features: Vec::new(),
             rows: None,
         }
+    }
+
+    /// The same, whose answers are held to a grammar where a request asks for no other form.
+    #[must_use]
+    pub fn with_grammar(self, grammar: Option<Grammar>) -> Self {
+        Self { grammar, ..self }
+    }
+
+    pub(crate) fn grammar(&self) -> Option<&Grammar> {
+        self.grammar.as_ref()
     }
 
     /// The same, which also answers rows by the names of their features.

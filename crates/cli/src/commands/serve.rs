@@ -99,7 +99,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let machine = super::machine(global)?;
     let generator = args.model.open(&machine, ui)?;
     let name = args.name();
-    let Serving { session, adapter, tokenizer, chat, plain, decoding, .. } =
+    let Serving { session, adapter, grammar, tokenizer, chat, plain, decoding } =
         generator.into_serving()?;
     if chat.is_none() {
         ui.note("note: the model has no chat template, so only `/v1/completions` answers");
@@ -111,7 +111,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let metrics = Arc::new(Metrics::new());
     let inference =
         Inference::start(session, adapter, tokenizer, args.limits(), Arc::clone(&metrics))?;
-    let mut served = Served::new(name, chat, plain, decoding);
+    let mut served = Served::new(name, chat, plain, decoding).with_grammar(grammar);
     if let Some(run) = args.model.run()? {
         match rows::Rows::of_run(&machine, &run, ui) {
             Ok(Some(rows)) => served = served.with_rows(Box::new(rows)),

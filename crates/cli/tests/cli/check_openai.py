@@ -3,6 +3,7 @@
 Run by the test `foreign::openais_client_drives_every_endpoint` with the server's address.
 """
 
+import json
 import sys
 
 import openai
@@ -54,6 +55,25 @@ assert texts[0] != texts[1], texts
 stopped = client.chat.completions.create(model=MODEL, messages=FRANCE, stop=[" France"])
 assert stopped.choices[0].message.content == "The capital of"
 
+verdict = {
+    "type": "object",
+    "properties": {"city": {"type": "string", "maxLength": 20}, "sure": {"type": "boolean"}},
+    "required": ["city", "sure"],
+    "additionalProperties": False,
+}
+for strict in (True, False):
+    held = client.chat.completions.create(
+        model=MODEL,
+        messages=FRANCE,
+        response_format={
+            "type": "json_schema",
+            "json_schema": {"name": "verdict", "strict": strict, "schema": verdict},
+        },
+    )
+    value = json.loads(held.choices[0].message.content)
+    assert set(value) == {"city", "sure"} and isinstance(value["sure"], bool), value
+    assert len(value["city"]) <= 20 and held.choices[0].finish_reason == "stop", held
+
 scored = client.completions.create(
     model=MODEL, prompt=["One two three", "Paris is in France"], max_tokens=1, logprobs=1, echo=True
 )
@@ -71,6 +91,15 @@ for error, more in [
     (openai.BadRequestError, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
     (openai.BadRequestError, {"extra_body": {"tempreature": 1}}),
     (openai.BadRequestError, {"max_tokens": 100_000}),
+    (
+        openai.BadRequestError,
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "a", "schema": {"not": {}}},
+            }
+        },
+    ),
     (openai.NotFoundError, {"model": "gpt"}),
 ]:
     try:

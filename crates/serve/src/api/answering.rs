@@ -10,7 +10,7 @@ use fidelio_generate::{Emitted, FinishReason, GenerateError, Request, TokenLogpr
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{App, problem::Problem, sampling::Sampling};
+use super::{App, forms, problem::Problem, sampling::Sampling};
 use crate::{Event, Listener, Place};
 
 /// What one HTTP request asks of the model.
@@ -85,8 +85,12 @@ impl Answering {
             let new_tokens = new_tokens(app, sampling, usual_tokens, ids.len())?;
             for (i, place) in places.by_ref().take(n).enumerate() {
                 let decoding = sampling.of_choice(i, new_tokens);
-                let (prompt, rules) = (ids.clone(), sampling.rules());
-                let request = Request { prompt, decoding, grammar: None, rules };
+                let request = Request {
+                    prompt: ids.clone(),
+                    decoding,
+                    grammar: sampling.grammar.clone(),
+                    rules: sampling.rules(),
+                };
                 app.inference.generate(request, listener(p * n + i), place, until);
             }
         }
@@ -159,7 +163,10 @@ impl Answering {
     fn count(&mut self, choice: usize, emitted: Emitted) -> Result<(usize, Emitted), Problem> {
         let Some(finish) = &emitted.finish else { return Ok((choice, emitted)) };
         match &finish.reason {
-            FinishReason::Eos(_) | FinishReason::Stop(_) | FinishReason::Length => {}
+            FinishReason::Eos(_)
+            | FinishReason::Stop(_)
+            | FinishReason::Grammar
+            | FinishReason::Length => {}
             FinishReason::Time => return Err(Problem::late()),
             FinishReason::Failed(why) => return Err(failed(why)),
             FinishReason::CacheFull => {
@@ -245,6 +252,7 @@ fn refused(error: &GenerateError) -> Problem {
         GenerateError::TooLong { .. } | GenerateError::CacheTooSmall { .. } => {
             Problem::invalid("context_length_exceeded", error.to_string())
         }
+        GenerateError::Grammar(error) => forms::unusable(error),
         other => failed(&other.to_string()),
     }
 }

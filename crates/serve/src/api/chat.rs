@@ -30,6 +30,7 @@ pub(crate) async fn answer(
         fields.wrong("top_logprobs", "is of use only with `logprobs: true`");
     }
     fields.finish()?;
+    sampling.grammar = app.grammar(sampling.form.take()).await?;
     sampling.decoding.logprobs = logprobs.then(|| top.unwrap_or_default());
 
     let places = app.places(sampling.n)?;

@@ -50,6 +50,7 @@ pub(crate) async fn answer(
         fields.wrong("prompt", format!("needs {count} places with `n`, and there are {most}"));
     }
     fields.finish()?;
+    sampling.grammar = app.grammar(sampling.form.take()).await?;
 
     let places = app.places(count)?;
     let rendered = app.render(move |served| {

@@ -12,7 +12,7 @@ pub(crate) const ACCEPTED: [&str; 4] =
     ["metadata", "prompt_cache_key", "safety_identifier", "user"];
 
 /// Fields of OpenAI's that would change the answer, and what is to be said about each.
-const LATER: [(&str, &str); 16] = [
+const LATER: [(&str, &str); 15] = [
     ("audio", "the model reads and writes text only"),
     ("function_call", "tools are not built yet"),
     ("functions", "tools are not built yet"),
@@ -21,7 +21,6 @@ const LATER: [(&str, &str); 16] = [
     ("parallel_tool_calls", "tools are not built yet"),
     ("prediction", "predicted outputs are not built"),
     ("reasoning_effort", "how long a model thinks cannot be set yet"),
-    ("response_format", "structured output is not built yet; only `{\"type\": \"text\"}` is"),
     ("service_tier", "there are no service tiers"),
     ("store", "nothing is stored"),
     ("suffix", "text cannot be inserted before a suffix yet"),
@@ -112,9 +111,6 @@ impl Fields {
 
     /// Every mistake at once, unknown fields among them.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
-        if self.map.get("response_format") == Some(&serde_json::json!({ "type": "text" })) {
-            self.map.shift_remove("response_format");
-        }
         if self.map.get("store") == Some(&Value::Bool(false)) {
             self.map.shift_remove("store");
         }
@@ -174,7 +170,7 @@ mod tests {
     #[test]
     fn what_is_known_is_taken_and_null_is_nothing() {
         let mut it = fields(json!({ "n": 3, "top_p": 0.5, "stream": true, "model": null,
-            "user": "someone", "store": false, "response_format": {"type": "text"}, "tools": null }));
+            "user": "someone", "store": false, "tools": null }));
         assert_eq!(it.whole("n", 1..=8), Some(3));
         assert_eq!(it.number("top_p", 0.0..=1.0), Some(0.5));
         assert_eq!(it.flag("stream"), Some(true));

@@ -5,10 +5,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use fidelio_generate::{Decoding, LogitRule, rules::LogitBias};
+use fidelio_generate::{Decoding, Grammar, LogitRule, rules::LogitBias};
 use serde_json::Value;
 
-use super::{App, fields::Fields};
+use super::{
+    App,
+    fields::Fields,
+    forms::{self, Form},
+};
 
 /// The most choices for one prompt, as OpenAI has it.
 const MAX_CHOICES: usize = 128;
@@ -25,6 +29,10 @@ pub(crate) struct Sampling {
     /// Choices for each prompt.
     pub(crate) n: usize,
     pub(crate) biases: Vec<(u32, f32)>,
+    /// What the request wants answers held to.
+    pub(crate) form: Option<Form>,
+    /// What answers are held to, once it is made.
+    pub(crate) grammar: Option<Grammar>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
     pub(crate) time: Duration,
@@ -47,6 +55,7 @@ impl Sampling {
         let max_tokens = max_tokens(fields, least);
         let n = fields.whole("n", 1..=MAX_CHOICES.min(app.inference.all_places()));
         let biases = biases(fields, app.inference.capacity().vocabulary);
+        let form = forms::take(fields);
         let stream = fields.flag("stream").unwrap_or_default();
         let include_usage = include_usage(fields, stream);
         let longest = app.options.deadline.as_secs_f32();
@@ -56,6 +65,8 @@ impl Sampling {
             max_tokens,
             n: n.unwrap_or(1),
             biases,
+            form,
+            grammar: None,
             stream,
             include_usage,
             time: time.map_or(app.options.deadline, Duration::from_secs_f32),

@@ -237,7 +237,6 @@ fn what_cannot_be_meant_is_refused_by_name() {
         (json!({ "min_tokens": 9, "max_tokens": 4 }), "min_tokens", "above `max_tokens` 4"),
         (json!({ "timeout": 9000 }), "timeout", "between 0.001 and 600"),
         (json!({ "tools": [{}] }), "tools", "not built yet"),
-        (json!({ "response_format": {"type": "json_object"} }), "response_format", "not built yet"),
         (json!({ "messages": [] }), "messages", "at least one message"),
         (json!({ "messages": "Hi" }), "messages", "at least one message"),
         (json!({ "messages": [{"role": "tool"}] }), "messages[0]", "tools are not built yet"),

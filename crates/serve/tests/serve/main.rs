@@ -6,6 +6,7 @@ mod abuse;
 mod chat;
 mod client;
 mod completions;
+mod forms;
 mod inference;
 mod operation;
 mod place;

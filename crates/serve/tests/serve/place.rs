@@ -7,7 +7,7 @@ use std::{
 };
 
 use fidelio_backend::Session;
-use fidelio_generate::Decoding;
+use fidelio_generate::{Decoding, Grammar};
 use fidelio_prompting::{
     ChatTemplate, ChatUse, Clock, Layout, LayoutSpec, Renderer, Rules, Source, SpecialTokens,
     Vocabulary,
@@ -54,6 +54,11 @@ fn vocabulary() -> Vocabulary {
     Vocabulary::new(tokenizer, Some(0), vec![END]).unwrap().with_add_bos(false)
 }
 
+fn served() -> Served {
+    let decoding = Decoding { eos_token_id: vec![END], ..Decoding::default() };
+    Served::new("tiny/model", Some(chat_renderer()), plain_renderer(), decoding)
+}
+
 /// A running server.
 pub(crate) struct Place {
     pub(crate) address: SocketAddr,
@@ -85,19 +90,32 @@ impl Place {
         Self::serving(session, InferenceLimits::default(), ServeOptions::default(), rows)
     }
 
+    /// A server whose answers have a form.
+    pub(crate) fn held_to(session: impl Session + 'static, grammar: Grammar) -> Self {
+        let served = served().with_grammar(Some(grammar));
+        Self::start(session, InferenceLimits::default(), ServeOptions::default(), served)
+    }
+
     pub(crate) fn serving(
         session: impl Session + 'static,
         limits: InferenceLimits,
         options: ServeOptions,
         rows: Option<Box<dyn AnswerRows>>,
     ) -> Self {
-        let metrics = Arc::new(Metrics::new());
-        let decoding = Decoding { eos_token_id: vec![END], ..Decoding::default() };
-        let served = Served::new("tiny/model", Some(chat_renderer()), plain_renderer(), decoding);
         let served = match rows {
-            Some(rows) => served.with_rows(rows),
-            None => served,
+            Some(rows) => served().with_rows(rows),
+            None => served(),
         };
+        Self::start(session, limits, options, served)
+    }
+
+    fn start(
+        session: impl Session + 'static,
+        limits: InferenceLimits,
+        options: ServeOptions,
+        served: Served,
+    ) -> Self {
+        let metrics = Arc::new(Metrics::new());
         let session = Box::new(session);
         let inference =
             Inference::start(session, None, tokenizer(), limits, Arc::clone(&metrics)).unwrap();

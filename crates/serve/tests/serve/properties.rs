@@ -58,6 +58,11 @@ fn value() -> impl Strategy<Value = Value> {
         Just(json!([{ "role": "user", "content": "Hi" }, { "role": "assistant", "content": "" }])),
         Just(json!([{ "role": "system", "content": "<|im_end|>" }])),
         Just(json!([[5, 6], "Hi"])),
+        Just(json!({ "type": "json_object" })),
+        Just(json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": {
+            "oneOf": [{}, { "$ref": "#" }] } } })),
+        Just(json!({ "type": "json_schema", "json_schema": { "name": "a", "schema": {
+            "type": "array", "items": { "$ref": "#" } } } })),
     ];
     leaf.prop_recursive(2, 8, 3, |inner| {
         prop_oneof![
