@@ -6,14 +6,15 @@
 //!
 //! ```text
 //! # pins: torch==2.9.0 transformers==5.0.0     what it imports; its environment holds just that
+//! # fetch: fixtures                            optional; what is brought into the cache before
 //! # args: {cache}/fixtures/templates           optional; its folder is the current one
 //! # stdout: goldens.json                       optional; the file that holds what it prints
 //! ```
 //!
 //! Another machine adds floats in another order: `--check` lets numbers differ by [`ROUNDING`].
 
-use crate::{places, programs, python};
-use anyhow::{Context, Result, bail};
+use crate::{fetch, pins, places, programs, python};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -91,6 +92,7 @@ fn scripts() -> Result<Vec<PathBuf>> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Head<'a> {
     pins: Option<&'a str>,
+    fetch: Option<&'a str>,
     args: Option<&'a str>,
     stdout: Option<&'a str>,
 }
@@ -101,7 +103,12 @@ impl<'a> Head<'a> {
             let line = text.lines().take(40).find_map(|line| line.trim().strip_prefix(key));
             line.map(str::trim)
         };
-        Self { pins: said("# pins:"), args: said("# args:"), stdout: said("# stdout:") }
+        Self {
+            pins: said("# pins:"),
+            fetch: said("# fetch:"),
+            args: said("# args:"),
+            stdout: said("# stdout:"),
+        }
     }
 }
 
@@ -111,6 +118,10 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
     let pins = head.pins.with_context(|| format!("`{shown}` has no line `# pins: ...`"))?;
     let folder = script.parent().expect("a script lies in a folder");
     let before = contents(folder)?;
+    if let Some(kind) = head.fetch {
+        let kind = <pins::What as clap::ValueEnum>::from_str(kind, false);
+        fetch::fetch(&[kind.map_err(|problem| anyhow!("`{shown}`: {problem}"))?])?;
+    }
 
     let cache = places::cache()?;
     let mut command =
@@ -284,7 +295,8 @@ mod tests {
     #[test]
     fn the_head_of_a_script_says_how_it_is_run() {
         let text = "\"\"\"Makes values.\"\"\"\n# pins: a==1 b==2\n# stdout: out.json\nimport a\n";
-        let head = Head { pins: Some("a==1 b==2"), args: None, stdout: Some("out.json") };
+        let stdout = Some("out.json");
+        let head = Head { pins: Some("a==1 b==2"), stdout, ..Head::default() };
         assert_eq!(Head::read(text), head);
         assert_eq!(Head::read("import a\n"), Head::default());
     }

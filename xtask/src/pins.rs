@@ -55,6 +55,8 @@ pub(crate) enum What {
     Tables,
     /// Tokenizers and chat templates that tests read.
     Fixtures,
+    /// Programs that make references of other programs' formats: rarely needed.
+    Converters,
 }
 
 /// The table, read and parsed.

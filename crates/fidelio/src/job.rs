@@ -165,7 +165,7 @@ impl Job {
         let trained = Trained::in_use(machine, run)?;
         let adapter = match &trained {
             Some(trained) => Some(trained.adapter.spec.clone()),
-            None => learning::begun(config),
+            None => learning::begun(config, model.checkpoint().config()),
         };
         let model = model.under(adapter.as_ref())?;
         model.check(&opening)?;

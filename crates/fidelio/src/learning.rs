@@ -18,11 +18,11 @@ const SHARED_TOKENS: usize = 8;
 /// Rows at once where neither the run file nor a measurement says more.
 const ROWS_AT_ONCE: usize = 8;
 
-/// The new adapter that a run begins with.
-pub(crate) fn begun(config: &RunConfig) -> Option<AdapterSpec> {
+/// The new adapter that a run begins with, on a model of these settings.
+pub(crate) fn begun(config: &RunConfig, model: &serde_json::Value) -> Option<AdapterSpec> {
     let lora = lora_in_use(config)?;
     match &lora.start {
-        LoraStart::New(new) => Some(AdapterSpec::Lora(lora_spec(new, config.random_seed))),
+        LoraStart::New(new) => Some(AdapterSpec::Lora(lora_spec(new, model, config.random_seed))),
         LoraStart::Trained { .. } => None,
     }
 }
@@ -35,7 +35,17 @@ fn lora_in_use(config: &RunConfig) -> Option<&Lora> {
     }
 }
 
-fn lora_spec(new: &NewLora, seed: u64) -> LoraSpec {
+/// The layers that get an adapter unless a run says otherwise: queries and values, as PEFT has it,
+/// and what holds them where projections are fused.
+fn usual_targets(model: &serde_json::Value) -> TargetModules {
+    let names: &[&str] = match model["model_type"].as_str() {
+        Some("phi3") => &["qkv_proj"],
+        _ => &["q_proj", "v_proj"],
+    };
+    TargetModules::Named(names.iter().map(ToString::to_string).collect())
+}
+
+fn lora_spec(new: &NewLora, model: &serde_json::Value, seed: u64) -> LoraSpec {
     LoraSpec {
         r: new.r,
         lora_alpha: new.alpha,
@@ -43,8 +53,7 @@ fn lora_spec(new: &NewLora, seed: u64) -> LoraSpec {
         target_modules: match &new.target_modules {
             Some(config::TargetModules::Named(names)) => TargetModules::Named(names.clone()),
             Some(config::TargetModules::Pattern(text)) => TargetModules::Pattern(text.clone()),
-            // PEFT's choice for the Llama family.
-            None => TargetModules::Named(vec!["q_proj".into(), "v_proj".into()]),
+            None => usual_targets(model),
         },
         bias: match new.bias_type {
             config::BiasType::None => LoraBias::None,

@@ -6,8 +6,8 @@
 use std::time::Instant;
 
 use fidelio_kernels::{
-    Arithmetic, Asked, Format, Heads, Layout, Matrix, Run, Sees, Span, active_path, attention,
-    linear, pack, rms_norm, silu_mul, token_scores,
+    Activation, Arithmetic, Asked, Format, Heads, Layout, Matrix, Run, Scoring, Sees, Span,
+    active_path, attention, gated, linear, pack, rms_norm, token_scores,
 };
 
 fn main() {
@@ -42,8 +42,8 @@ fn main() {
 
     let (gate, up) = (vec![0.3; 512 * 1536], vec![0.7; 512 * 1536]);
     let mut out = vec![0.0; gate.len()];
-    let [[time, _]] = times([&mut || silu_mul(&gate, &up, &mut out)]);
-    println!("silu_mul 512x1536: {:.3} ms", time * 1e3);
+    let [[time, _]] = times([&mut || gated(Activation::Silu, &gate, &up, &mut out)]);
+    println!("silu 512x1536: {:.3} ms", time * 1e3);
     let x = &gate[..512 * 576];
     let [[time, _]] = times([&mut || rms_norm(x, &up[..576], 1e-5, &mut out[..512 * 576])]);
     println!("rms_norm 512x576: {:.3} ms", time * 1e3);
@@ -150,7 +150,8 @@ fn attend(t: u32, past: u32) {
         (0..t).map(|first| Run { first, len: 1, spans: 0..1 }).collect()
     };
     let sees = Sees { runs: &runs, spans: &spans, window: None };
+    let scoring = Scoring::scaled(0.125);
     let [[time, _]] =
-        times([&mut || attention(&q, &k, &k, &cache, &cache, sees, heads, 0.125, &mut out)]);
+        times([&mut || attention(&q, &k, &k, &cache, &cache, sees, heads, scoring, &mut out)]);
     println!("attention of {t} tokens over {past} cached keys: {:.3} ms", time * 1e3);
 }

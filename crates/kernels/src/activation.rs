@@ -10,67 +10,154 @@ use crate::{
 /// Elements that one task takes.
 const PIECE: usize = 1 << 14;
 
-/// `out = silu(gate) · up`, where `silu(x) = x / (1 + exp(-x))`.
+/// What a gate is put through before it multiplies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Activation {
+    /// `x / (1 + exp(-x))`
+    Silu,
+    /// `x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2`: the Gaussian error linear unit by its
+    /// formula with a hyperbolic tangent (arXiv 1606.08415).
+    GeluTanh,
+}
+
+/// `out = activation(gate) · up` (arXiv 2002.05202).
 ///
 /// # Panics
 /// When the lengths differ.
-pub fn silu_mul(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    silu_mul_on(Path::active(), gate, up, out);
+pub fn gated(activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    gated_on(Path::active(), activation, gate, up, out);
 }
 
-pub(crate) fn silu_mul_on(path: Path, gate: &[f32], up: &[f32], out: &mut [f32]) {
+pub(crate) fn gated_on(
+    path: Path,
+    activation: Activation,
+    gate: &[f32],
+    up: &[f32],
+    out: &mut [f32],
+) {
+    match activation {
+        Activation::Silu => multiply(path, Silu, gate, up, out),
+        Activation::GeluTanh => multiply(path, GeluTanh, gate, up, out),
+    }
+}
+
+/// A function of one number, and how steep it is.
+trait Curve: Copy + Send + Sync {
+    fn value(self, x: f32) -> f32;
+    fn slope(self, x: f32) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct Silu;
+
+impl Curve for Silu {
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        x / (1.0 + exp(-x))
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        let share = 1.0 / (1.0 + exp(-x));
+        share * (1.0 + x * (1.0 - share))
+    }
+}
+
+/// `(1 + tanh(u)) / 2` is `1 / (1 + exp(-2u))`, which loses nothing where it is small.
+#[derive(Clone, Copy)]
+struct GeluTanh;
+
+impl GeluTanh {
+    const TWICE: f32 = 1.595_769; // 2 · √(2/π)
+    const CUBE: f32 = 0.044_715;
+}
+
+impl Curve for GeluTanh {
+    #[inline(always)]
+    fn value(self, x: f32) -> f32 {
+        let u = Self::TWICE * x * (1.0 + Self::CUBE * x * x);
+        x / (1.0 + exp(-u))
+    }
+
+    #[inline(always)]
+    fn slope(self, x: f32) -> f32 {
+        let u = Self::TWICE * x * (1.0 + Self::CUBE * x * x);
+        let share = 1.0 / (1.0 + exp(-u));
+        let steep = Self::TWICE * (1.0 + 3.0 * Self::CUBE * x * x);
+        share * (1.0 + x * (1.0 - share) * steep)
+    }
+}
+
+fn multiply<C: Curve>(path: Path, curve: C, gate: &[f32], up: &[f32], out: &mut [f32]) {
     assert_eq!(gate.len(), out.len(), "gate and out");
     assert_eq!(up.len(), out.len(), "up and out");
     if worth_spreading(out.len() * 8) {
         let pieces = out.par_chunks_mut(PIECE);
         pieces.zip(gate.par_chunks(PIECE)).zip(up.par_chunks(PIECE)).for_each(
             |((out, gate), up)| {
-                path.run(SiluMul { gate, up, out });
+                path.run(Gated { curve, gate, up, out });
             },
         );
     } else {
-        path.run(SiluMul { gate, up, out });
+        path.run(Gated { curve, gate, up, out });
     }
 }
 
-struct SiluMul<'a> {
+struct Gated<'a, C> {
+    curve: C,
     gate: &'a [f32],
     up: &'a [f32],
     out: &'a mut [f32],
 }
 
-impl Kernel for SiluMul<'_> {
+impl<C: Curve> Kernel for Gated<'_, C> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         for ((out, &gate), &up) in self.out.iter_mut().zip(self.gate).zip(self.up) {
-            *out = gate / (1.0 + exp(-gate)) * up;
+            *out = self.curve.value(gate) * up;
         }
     }
 }
 
-/// The gradients of [`silu_mul`], given that of its result.
+/// The gradients of [`gated`], given that of its result.
 ///
 /// # Panics
 /// When the lengths differ.
-pub fn silu_mul_backward(
+pub fn gated_backward(
+    activation: Activation,
     gate: &[f32],
     up: &[f32],
     g_out: &[f32],
     g_gate: &mut [f32],
     g_up: &mut [f32],
 ) {
-    silu_mul_backward_on(Path::active(), gate, up, g_out, g_gate, g_up);
+    gated_backward_on(Path::active(), activation, gate, up, g_out, [g_gate, g_up]);
 }
 
-pub(crate) fn silu_mul_backward_on(
+pub(crate) fn gated_backward_on(
     path: Path,
+    activation: Activation,
     gate: &[f32],
     up: &[f32],
     g_out: &[f32],
-    g_gate: &mut [f32],
-    g_up: &mut [f32],
+    gradients: [&mut [f32]; 2],
+) {
+    match activation {
+        Activation::Silu => divide(path, Silu, gate, up, g_out, gradients),
+        Activation::GeluTanh => divide(path, GeluTanh, gate, up, g_out, gradients),
+    }
+}
+
+/// Divides the gradient of a product among its factors.
+fn divide<C: Curve>(
+    path: Path,
+    curve: C,
+    gate: &[f32],
+    up: &[f32],
+    g_out: &[f32],
+    [g_gate, g_up]: [&mut [f32]; 2],
 ) {
     for (len, name) in
         [(up.len(), "up"), (g_out.len(), "g_out"), (g_gate.len(), "g_gate"), (g_up.len(), "g_up")]
@@ -80,11 +167,12 @@ pub(crate) fn silu_mul_backward_on(
     let ins = gate.par_chunks(PIECE).zip(up.par_chunks(PIECE)).zip(g_out.par_chunks(PIECE));
     let outs = g_gate.par_chunks_mut(PIECE).zip(g_up.par_chunks_mut(PIECE));
     ins.zip(outs).for_each(|(((gate, up), g_out), (g_gate, g_up))| {
-        path.run(SiluMulBackward { gate, up, g_out, g_gate, g_up });
+        path.run(GatedBackward { curve, gate, up, g_out, g_gate, g_up });
     });
 }
 
-struct SiluMulBackward<'a> {
+struct GatedBackward<'a, C> {
+    curve: C,
     gate: &'a [f32],
     up: &'a [f32],
     g_out: &'a [f32],
@@ -92,7 +180,7 @@ struct SiluMulBackward<'a> {
     g_up: &'a mut [f32],
 }
 
-impl Kernel for SiluMulBackward<'_> {
+impl<C: Curve> Kernel for GatedBackward<'_, C> {
     type Out = ();
 
     #[inline(always)]
@@ -100,9 +188,8 @@ impl Kernel for SiluMulBackward<'_> {
         let ins = self.gate.iter().zip(self.up).zip(self.g_out);
         let outs = self.g_gate.iter_mut().zip(self.g_up.iter_mut());
         for (((&gate, &up), &g), (g_gate, g_up)) in ins.zip(outs) {
-            let share = 1.0 / (1.0 + exp(-gate));
-            *g_up = g * gate * share;
-            *g_gate = g * up * share * (1.0 + gate * (1.0 - share));
+            *g_up = g * self.curve.value(gate);
+            *g_gate = g * up * self.curve.slope(gate);
         }
     }
 }
@@ -159,36 +246,61 @@ mod tests {
         assert!(exp(f32::NAN).is_nan());
     }
 
-    #[test]
-    fn silu_mul_is_its_formula_on_every_path() {
-        let gate: Vec<f32> = (0..70_001).map(|i| (i as f32 - 35_000.0) * 1e-3).collect();
-        let up: Vec<f32> = gate.iter().map(|g| g * 0.3 + 1.0).collect();
-        for path in Path::all() {
-            let mut out = vec![0.0; gate.len()];
-            silu_mul_on(path, &gate, &up, &mut out);
-            for ((&g, &u), &got) in gate.iter().zip(&up).zip(&out) {
-                let (g, u) = (f64::from(g), f64::from(u));
-                let expected = g / (1.0 + (-g).exp()) * u;
-                assert!((f64::from(got) - expected).abs() <= 1e-6 * expected.abs(), "silu({g})");
+    /// The formulas in `f64`.
+    fn exact(activation: Activation, x: f64) -> f64 {
+        match activation {
+            Activation::Silu => x / (1.0 + (-x).exp()),
+            Activation::GeluTanh => {
+                let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x.powi(3));
+                x * (1.0 + u.tanh()) / 2.0
             }
+        }
+    }
+
+    const ALL: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
+
+    #[test]
+    fn gates_are_their_formula_on_every_path() {
+        let gate: Vec<f32> = (0..70_001).map(|i| (i as f32 - 35_000.0) * 1e-4).collect();
+        let up: Vec<f32> = gate.iter().map(|g| g * 0.3 + 1.0).collect();
+        for (path, activation) in Path::all().into_iter().flat_map(|p| ALL.map(|a| (p, a))) {
+            let mut out = vec![0.0; gate.len()];
+            gated_on(path, activation, &gate, &up, &mut out);
+            for ((&g, &u), &got) in gate.iter().zip(&up).zip(&out) {
+                let expected = exact(activation, f64::from(g)) * f64::from(u);
+                let error = (f64::from(got) - expected).abs();
+                assert!(error <= 1e-6 * expected.abs() + 1e-9, "{activation:?}({g})");
+            }
+        }
+    }
+
+    /// Values of `torch.nn.functional.gelu(x, approximate="tanh")`.
+    #[test]
+    fn the_gelu_agrees_with_torch() {
+        let mut out = [0.0; 4];
+        gated(Activation::GeluTanh, &[-2.0, -0.5, 0.3, 1.7], &[1.0; 4], &mut out);
+        let torch = [-0.045_402_29, -0.154_286, 0.185_370_94, 1.624_105_9];
+        for (out, expected) in out.iter().zip(torch) {
+            assert!((out - expected).abs() < 1e-6, "{out} {expected}");
         }
     }
 
     /// Central differences of the formula in `f64`.
     #[test]
     fn the_gradient_is_the_slope_on_every_path() {
-        let gate: Vec<f32> = (0..40_001).map(|i| (i as f32 - 20_000.0) * 1e-3).collect();
+        let gate: Vec<f32> = (0..40_001).map(|i| (i as f32 - 20_000.0) * 5e-4).collect();
         let up: Vec<f32> = (0..gate.len()).map(|i| (i as f32 * 0.11).sin()).collect();
         let g_out: Vec<f32> = (0..gate.len()).map(|i| (i as f32 * 0.07).cos()).collect();
-        let silu = |x: f64| x / (1.0 + (-x).exp());
-        for path in Path::all() {
+        for (path, activation) in Path::all().into_iter().flat_map(|p| ALL.map(|a| (p, a))) {
             let (mut g_gate, mut g_up) = (vec![0.0; gate.len()], vec![0.0; gate.len()]);
-            silu_mul_backward_on(path, &gate, &up, &g_out, &mut g_gate, &mut g_up);
+            let gradients = [&mut g_gate[..], &mut g_up[..]];
+            gated_backward_on(path, activation, &gate, &up, &g_out, gradients);
             for i in 0..gate.len() {
                 let (x, up, g) = (f64::from(gate[i]), f64::from(up[i]), f64::from(g_out[i]));
-                let slope = (silu(x + 1e-5) - silu(x - 1e-5)) / 2e-5;
-                assert!((f64::from(g_gate[i]) - g * up * slope).abs() < 2e-6, "gate at {x}");
-                assert!((f64::from(g_up[i]) - g * silu(x)).abs() < 2e-6, "up at {x}");
+                let curve = |x| exact(activation, x);
+                let slope = (curve(x + 1e-5) - curve(x - 1e-5)) / 2e-5;
+                assert!((f64::from(g_gate[i]) - g * up * slope).abs() < 3e-6, "gate at {x}");
+                assert!((f64::from(g_up[i]) - g * curve(x)).abs() < 3e-6, "up at {x}");
             }
         }
     }

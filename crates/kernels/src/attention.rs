@@ -58,6 +58,22 @@ pub struct Heads {
     pub dim: usize,
 }
 
+/// What becomes of the product of a query and a key before the softmax.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scoring {
+    /// It is multiplied with this.
+    pub scale: f32,
+    /// Then it is bent to stay between this and its negative, as [`crate::softcap`] does.
+    pub softcap: Option<f32>,
+}
+
+impl Scoring {
+    /// Only multiplied.
+    pub fn scaled(scale: f32) -> Self {
+        Self { scale, softcap: None }
+    }
+}
+
 /// `out = softmax(scale · q · kᵀ) · v` over what each token sees.
 ///
 /// `q` and `out` are `[t, query, dim]`; `k` and `v` are the same tokens' `[t, key_value, dim]`;
@@ -75,10 +91,10 @@ pub fn attention(
     past_v: &[f32],
     sees: Sees<'_>,
     heads: Heads,
-    scale: f32,
+    scoring: Scoring,
     out: &mut [f32],
 ) {
-    let operands = Operands { q, k, v, past_k, past_v, sees, heads, scale };
+    let operands = Operands { q, k, v, past_k, past_v, sees, heads, scoring };
     attention_on(Path::active(), &operands, out);
 }
 
@@ -91,7 +107,7 @@ pub(crate) struct Operands<'a> {
     pub(crate) past_v: &'a [f32],
     pub(crate) sees: Sees<'a>,
     pub(crate) heads: Heads,
-    pub(crate) scale: f32,
+    pub(crate) scoring: Scoring,
 }
 
 pub(crate) fn attention_on(path: Path, operands: &Operands<'_>, out: &mut [f32]) {

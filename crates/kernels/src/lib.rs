@@ -39,6 +39,7 @@ mod quantize;
 mod activation;
 mod norm;
 mod rotary;
+mod softcap;
 
 mod attention;
 mod loss;
@@ -47,8 +48,10 @@ mod scores;
 #[cfg(test)]
 mod random;
 
-pub use activation::{silu_mul, silu_mul_backward};
-pub use attention::{AttentionGradients, Heads, Run, Sees, Span, attention, attention_backward};
+pub use activation::{Activation, gated, gated_backward};
+pub use attention::{
+    AttentionGradients, Heads, Run, Scoring, Sees, Span, attention, attention_backward,
+};
 pub use dequantize::{dequantize, dequantize_rows};
 pub use dynamic::Dynamic;
 pub use format::{Format, Matrix};
@@ -60,4 +63,5 @@ pub use quantize::quantize;
 pub use rotary::rotary;
 pub use scores::{Asked, TokenScore, Top, TopAsked, token_scores, top_logits, top_of};
 pub use simd::active_path;
+pub use softcap::{softcap, softcap_backward};
 pub use threads::on_pool;

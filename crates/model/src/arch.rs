@@ -1,7 +1,18 @@
 //! Which architectures exist: one file each, one line each here.
 
+mod config;
+mod stack;
+
 mod bert;
+mod gemma2;
+mod gemma3;
 mod llama;
+mod mistral;
+mod olmo2;
+mod phi3;
+mod qwen2;
+mod qwen3;
+mod smollm3;
 
 use burn::tensor::Tensor;
 use fidelio_backend::{BackendError, OpenSpec};
@@ -17,7 +28,8 @@ use crate::{
 };
 
 /// `model_type` of every architecture that runs.
-pub const MODEL_TYPES: &[&str] = &["llama", "mistral"];
+pub const MODEL_TYPES: &[&str] =
+    &["gemma2", "gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"];
 
 /// `model_type` of every architecture that only makes vectors of texts.
 pub const ENCODER_TYPES: &[&str] = &["bert"];
@@ -42,6 +54,9 @@ pub(crate) struct EncoderSizes {
 pub(crate) trait Decoder: Send {
     /// The token embeddings: `[t]` ids to `[t, hidden]`.
     fn embed(&self, ids: &[u32]) -> Tensor<2>;
+
+    /// What the table's rows are multiplied with there.
+    fn embedding_scale(&self) -> Option<f32>;
 
     /// One of the [`Sizes::layers`] blocks: `[t, hidden]` to the same.
     fn block(&self, layer: usize, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2>;
@@ -81,7 +96,6 @@ pub(crate) struct Sizes {
     pub(crate) hidden: usize,
     pub(crate) key_value_heads: usize,
     pub(crate) head_dim: usize,
-    pub(crate) window: Option<u32>,
 }
 
 /// Builds the architecture that `config.json` names.
@@ -89,10 +103,19 @@ pub(crate) fn build(
     spec: &OpenSpec,
     loader: &mut Loader<'_>,
 ) -> Result<Box<dyn Decoder>, BackendError> {
-    match model_type(spec) {
-        "llama" | "mistral" => Ok(Box::new(llama::Llama::build(spec, loader)?)),
-        other => Err(unknown(other)),
-    }
+    let build = match model_type(spec) {
+        "gemma2" => gemma2::build,
+        "gemma3_text" => gemma3::build,
+        "llama" => llama::build,
+        "mistral" => mistral::build,
+        "olmo2" => olmo2::build,
+        "phi3" => phi3::build,
+        "qwen2" => qwen2::build,
+        "qwen3" => qwen3::build,
+        "smollm3" => smollm3::build,
+        other => return Err(unknown(other)),
+    };
+    Ok(Box::new(build(spec, loader)?))
 }
 
 /// Whether `config.json` names an encoder.

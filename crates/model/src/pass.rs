@@ -1,8 +1,10 @@
 //! One forward pass: where its tokens stand, what they see, and where keys and values go.
 
+use std::sync::Arc;
+
 use burn::tensor::Tensor;
 use fidelio_backend::{BackendError, Forest, Parent, RowId};
-use fidelio_ops::{Run, Sees, Span};
+use fidelio_ops::{Run, Scoring, Sees, Span};
 
 use crate::{
     adapter::{Adapted, Adapter},
@@ -70,25 +72,22 @@ impl Layout {
 /// A forward pass over a [`Layout`].
 pub(crate) struct Pass<'a> {
     positions: Vec<u32>,
+    /// Without a window: each layer has its own.
     sees: Sees,
     pool: &'a mut Pool,
     slots: Option<Vec<u32>>,
     adapter: Option<&'a Adapter>,
     noise: Option<&'a Noise>,
-    turn: Option<Turn>,
+    /// Layers may turn by different angles.
+    turns: Vec<(Arc<Rotary>, Turn)>,
 }
 
 impl<'a> Pass<'a> {
     /// `slots`: where to keep each token's keys and values; `None` keeps nothing.
-    pub(crate) fn new(
-        layout: Layout,
-        window: Option<u32>,
-        pool: &'a mut Pool,
-        slots: Option<Vec<u32>>,
-    ) -> Self {
-        let sees = Sees { runs: layout.runs.into(), spans: layout.spans.into(), window };
+    pub(crate) fn new(layout: Layout, pool: &'a mut Pool, slots: Option<Vec<u32>>) -> Self {
+        let sees = Sees { runs: layout.runs.into(), spans: layout.spans.into(), window: None };
         let positions = layout.positions;
-        Self { positions, sees, pool, slots, adapter: None, noise: None, turn: None }
+        Self { positions, sees, pool, slots, adapter: None, noise: None, turns: Vec::new() }
     }
 
     /// With what an adapter adds.
@@ -113,23 +112,27 @@ impl<'a> Pass<'a> {
     }
 
     /// The angles of the tokens' positions, made once.
-    pub(crate) fn turn(&mut self, rotary: &Rotary) -> Turn {
-        let device = self.pool.device();
-        self.turn.get_or_insert_with(|| rotary.at(&self.positions, device)).clone()
+    pub(crate) fn turn(&mut self, rotary: &Arc<Rotary>) -> Turn {
+        if let Some((_, turn)) = self.turns.iter().find(|(made, _)| Arc::ptr_eq(made, rotary)) {
+            return turn.clone();
+        }
+        let turn = rotary.at(&self.positions, self.pool.device());
+        self.turns.push((rotary.clone(), turn.clone()));
+        turn
     }
 
     /// Attention of a layer: `q` `[t, hq, d]`, `k` and `v` `[t, hk, d]` to `[t, hq, d]`.
     pub(crate) fn attend(
         &mut self,
         layer: usize,
-        q: Tensor<3>,
-        k: Tensor<3>,
-        v: Tensor<3>,
-        scale: f32,
+        [q, k, v]: [Tensor<3>; 3],
+        window: Option<u32>,
+        scoring: Scoring,
     ) -> Tensor<3> {
         let past = self.pool.layer(layer);
         let new = [k.clone(), v.clone()];
-        let out = fidelio_ops::attention(q, new, past, self.sees.clone(), scale);
+        let sees = Sees { window, ..self.sees.clone() };
+        let out = fidelio_ops::attention(q, new, past, sees, scoring);
         if let Some(slots) = &self.slots {
             self.pool.store(layer, [k, v], slots);
         }

@@ -147,9 +147,8 @@ impl BurnSession {
         slots: Option<Vec<u32>>,
         adapter: Option<AdapterId>,
     ) -> Tensor<2> {
-        let window = self.model.sizes().window;
         let adapter = adapter.and_then(|id| self.adapters.get(&id));
-        let mut pass = Pass::new(layout, window, &mut self.pool, slots).with_adapter(adapter);
+        let mut pass = Pass::new(layout, &mut self.pool, slots).with_adapter(adapter);
         self.model.forward(ids, &mut pass)
     }
 

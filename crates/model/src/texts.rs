@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 use fidelio_backend::Forest;
-use fidelio_ops::{Run, Sees, Span};
+use fidelio_ops::{Run, Scoring, Sees, Span};
 
 /// The texts of a batch, as attention takes them.
 ///
@@ -45,11 +45,12 @@ impl Texts {
     pub(crate) fn attend(&self, q: Tensor<3>, k: Tensor<3>, v: Tensor<3>, scale: f32) -> Tensor<3> {
         let [_, h, d] = k.dims();
         let nothing = Tensor::zeros([1, h, d], &k.device()); // no cache
+        let scoring = Scoring::scaled(scale);
         let attended = self.stretches.iter().map(|stretch| {
             let Stretch { first, tokens, sees } = stretch;
             let own = |x: &Tensor<3>| x.clone().slice([*first..first + tokens, 0..h, 0..d]);
             let past = [nothing.clone(), nothing.clone()];
-            fidelio_ops::attention(own(&q), [own(&k), own(&v)], past, sees.clone(), scale)
+            fidelio_ops::attention(own(&q), [own(&k), own(&v)], past, sees.clone(), scoring)
         });
         let mut attended: Vec<Tensor<3>> = attended.collect();
         match attended.len() {

@@ -34,7 +34,26 @@ import types
 import torch
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    Gemma2Config,
+    Gemma2ForCausalLM,
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    Olmo2Config,
+    Olmo2ForCausalLM,
+    Phi3Config,
+    Phi3ForCausalLM,
+    Qwen2Config,
+    Qwen2ForCausalLM,
+    Qwen3Config,
+    Qwen3ForCausalLM,
+    SmolLM3Config,
+    SmolLM3ForCausalLM,
+)
 
 OUT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else pathlib.Path(__file__).parent / "golden")
 SIZES = dict(
@@ -47,6 +66,10 @@ SIZES = dict(
     max_position_embeddings=64,
     rms_norm_eps=1e-5,
 )
+# Without a padding token, whose embedding PyTorch would not train.
+SIZES["pad_token_id"] = None
+# For models that need more layers to show what their layers differ in.
+SMALL = SIZES | dict(hidden_size=16, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1)
 
 
 def rope(kind, **more):
@@ -80,6 +103,86 @@ MODELS = {
         MistralForCausalLM,
         MistralConfig(**SIZES, sliding_window=7, tie_word_embeddings=False, rope_parameters=rope("default")),
     ),
+    "qwen2": (Qwen2ForCausalLM, Qwen2Config(**SIZES, tie_word_embeddings=True, rope_parameters=rope("default"))),
+    "qwen2-window": (
+        Qwen2ForCausalLM,
+        Qwen2Config(
+            **SIZES,
+            use_sliding_window=True,
+            sliding_window=7,
+            max_window_layers=1,
+            rope_parameters=rope("default"),
+        ),
+    ),
+    "qwen3": (
+        Qwen3ForCausalLM,
+        Qwen3Config(**SIZES, head_dim=16, tie_word_embeddings=True, rope_parameters=rope("default")),
+    ),
+    "gemma2": (
+        Gemma2ForCausalLM,
+        Gemma2Config(
+            **SIZES,
+            head_dim=16,
+            query_pre_attn_scalar=16,
+            sliding_window=7,
+            attn_logit_softcapping=5.0,
+            final_logit_softcapping=8.0,
+            rope_parameters=rope("default"),
+        ),
+    ),
+    "gemma3": (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig(
+            **SMALL | dict(num_hidden_layers=7), head_dim=12, query_pre_attn_scalar=12, sliding_window=7
+        ),
+    ),
+    "gemma3-variant": (
+        Gemma3ForCausalLM,
+        Gemma3TextConfig(
+            **SMALL | dict(num_hidden_layers=3),
+            head_dim=12,
+            query_pre_attn_scalar=20,
+            sliding_window=5,
+            layer_types=["full_attention", "sliding_attention", "full_attention"],
+            final_logit_softcapping=6.0,
+            tie_word_embeddings=False,
+            rope_parameters={
+                "full_attention": rope("linear", factor=8.0) | {"rope_theta": 1000000.0},
+                "sliding_attention": rope("default"),
+            },
+        ),
+    ),
+    "phi3": (
+        Phi3ForCausalLM,
+        Phi3Config(
+            **SIZES,
+            sliding_window=7,
+            rope_parameters=rope("default", partial_rotary_factor=0.5),
+        ),
+    ),
+    "phi3-longrope": (
+        Phi3ForCausalLM,
+        Phi3Config(
+            **SMALL | dict(max_position_embeddings=256),
+            original_max_position_embeddings=64,
+            rope_parameters=rope(
+                "longrope", short_factor=[1.0, 1.5, 2.0, 4.0], long_factor=[2.0, 3.0, 4.0, 8.0]
+            ),
+        ),
+    ),
+    "qwen3-yarn": (
+        Qwen3ForCausalLM,
+        Qwen3Config(
+            **SMALL,
+            head_dim=16,
+            rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=16),
+        ),
+    ),
+    "smollm3": (
+        SmolLM3ForCausalLM,
+        SmolLM3Config(**SMALL | dict(num_hidden_layers=5), rope_parameters=rope("default")),
+    ),
+    "olmo2": (Olmo2ForCausalLM, Olmo2Config(**SIZES, rope_parameters=rope("default"))),
 }
 
 ADAPTERS = {
@@ -100,7 +203,12 @@ ADAPTERS = {
         layer_replication=[(0, 2), (1, 2), (0, 1)],
     ),
 }
-WITH_ADAPTERS = ("llama", "llama-bias-llama3")
+WITH_ADAPTERS = {
+    "llama": ADAPTERS,
+    "llama-bias-llama3": ADAPTERS,
+    "gemma2": {"lora-rslora": ADAPTERS["lora-rslora"]},
+    "phi3": {"lora-fused": dict(r=2, lora_alpha=4, use_dora=True, target_modules=["qkv_proj", "gate_up_proj"])},
+}
 
 
 def training_batch(vocab_size):
@@ -118,12 +226,14 @@ def training_batch(vocab_size):
 def in_64_bits(model):
     """A copy that computes in 64 bits, also where transformers falls back to 32."""
     model = copy.deepcopy(model).double()
-    for module in model.modules():  # PEFT gives layers that it replicates a configuration of their own
-        if hasattr(module, "config"):
-            module.config._attn_implementation = "sdpa"
+    softmax = torch.nn.functional.softmax
+    torch.nn.functional.softmax = lambda x, dim, dtype=None: softmax(x, dim=dim)
 
     def norm(self, x):
-        return self.weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+        gemma = type(self).__name__.startswith("Gemma")
+        eps = self.eps if gemma else self.variance_epsilon
+        weight = 1.0 + self.weight if gemma else self.weight
+        return weight * x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
 
     for module in model.modules():
         if type(module).__name__.endswith("RMSNorm"):
@@ -200,7 +310,10 @@ def save_adapter(adapted, folder):
 
 
 def main():
+    only = sys.argv[2:]  # names of some models
     for name, (kind, config) in MODELS.items():
+        if only and name not in only:
+            continue
         torch.manual_seed(7)
         config._attn_implementation = "eager"
         model = kind(config).eval()
@@ -228,7 +341,7 @@ def main():
         (folder / "cases.json").write_text(json.dumps(cases) + "\n")
         rows = training_batch(config.vocab_size)
         write_gradients(model, folder, rows)
-        for adapter, settings in ADAPTERS.items() if name in WITH_ADAPTERS else ():
+        for adapter, settings in WITH_ADAPTERS.get(name, {}).items():
             write_adapter(model, folder / adapter, rows, settings)
         print(name, sum(p.numel() for p in model.parameters()))
 

@@ -9,7 +9,7 @@ use burn::backend::{
     },
     tensor::{FloatTensor, IntTensor},
 };
-use fidelio_kernels::{Arithmetic, Asked, TokenScore, Top};
+use fidelio_kernels::{Activation, Arithmetic, Asked, Scoring, TokenScore, Top};
 
 use crate::{LlmBackend, Sees, StoredMatrix};
 
@@ -118,22 +118,27 @@ impl<B: LlmBackend, C: CheckpointStrategy> LlmBackend for Autodiff<B, C> {
         }
     }
 
-    fn gated_silu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+    fn gated(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
         let ((gate, node_gate), (up, node_up)) = (gate.into_parts(), up.into_parts());
-        let out = B::gated_silu(gate.clone(), up.clone());
-        match GatedSilu.prepare::<C>([node_gate, node_up]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((gate, up), out),
+        let out = B::gated(gate.clone(), up.clone(), activation);
+        match Gated.prepare::<C>([node_gate, node_up]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((gate, up, activation), out),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
 
-    fn gated_silu_backward(
+    fn gated_backward(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
         g: FloatTensor<Self>,
+        activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         let [gate, up, g] = [gate, up, g].map(FloatTensor::<Self>::into_primitive);
-        let (g_gate, g_up) = B::gated_silu_backward(gate, up, g);
+        let (g_gate, g_up) = B::gated_backward(gate, up, g, activation);
         (constant::<B>(g_gate), constant::<B>(g_up))
     }
 
@@ -145,17 +150,17 @@ impl<B: LlmBackend, C: CheckpointStrategy> LlmBackend for Autodiff<B, C> {
         past_k: FloatTensor<Self>,
         past_v: FloatTensor<Self>,
         sees: Sees,
-        scale: f32,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
         let ((q, node_q), (k, node_k), (v, node_v)) =
             (q.into_parts(), k.into_parts(), v.into_parts());
         let past = [past_k, past_v].map(FloatTensor::<Self>::into_primitive);
         let [past_k, past_v] = past.clone();
         let new = [q.clone(), k.clone(), v.clone()];
-        let out = B::forest_attention(q, k, v, past_k, past_v, sees.clone(), scale);
+        let out = B::forest_attention(q, k, v, past_k, past_v, sees.clone(), scoring);
         match ForestAttention.prepare::<C>([node_q, node_k, node_v]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
-                let attended = Attended { new, past, out: out.clone(), sees, scale };
+                let attended = Attended { new, past, out: out.clone(), sees, scoring };
                 prep.finish(attended, out)
             }
             OpsKind::UnTracked(prep) => prep.finish(out),
@@ -171,12 +176,12 @@ impl<B: LlmBackend, C: CheckpointStrategy> LlmBackend for Autodiff<B, C> {
         out: FloatTensor<Self>,
         g: FloatTensor<Self>,
         sees: Sees,
-        scale: f32,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
         let [q, k, v, past_k, past_v, out, g] =
             [q, k, v, past_k, past_v, out, g].map(FloatTensor::<Self>::into_primitive);
         let (g_q, g_k, g_v) =
-            B::forest_attention_backward(q, k, v, past_k, past_v, out, g, sees, scale);
+            B::forest_attention_backward(q, k, v, past_k, past_v, out, g, sees, scoring);
         (constant::<B>(g_q), constant::<B>(g_k), constant::<B>(g_v))
     }
 
@@ -311,15 +316,15 @@ impl<B: LlmBackend> Backward<B, 1> for Rotary {
 }
 
 #[derive(Debug)]
-struct GatedSilu;
+struct Gated;
 
-impl<B: LlmBackend> Backward<B, 2> for GatedSilu {
-    type State = (FloatTensor<B>, FloatTensor<B>);
+impl<B: LlmBackend> Backward<B, 2> for Gated {
+    type State = (FloatTensor<B>, FloatTensor<B>, Activation);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let g = grads.consume::<B>(&ops.node);
-        let (gate, up) = ops.state;
-        let (g_gate, g_up) = B::gated_silu_backward(gate, up, g);
+        let (gate, up, activation) = ops.state;
+        let (g_gate, g_up) = B::gated_backward(gate, up, g, activation);
         for (parent, g) in ops.parents.into_iter().zip([g_gate, g_up]) {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, g);
@@ -338,7 +343,7 @@ struct Attended<T> {
     past: [T; 2],
     out: T,
     sees: Sees,
-    scale: f32,
+    scoring: Scoring,
 }
 
 impl<B: LlmBackend> Backward<B, 3> for ForestAttention {
@@ -346,9 +351,9 @@ impl<B: LlmBackend> Backward<B, 3> for ForestAttention {
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let g = grads.consume::<B>(&ops.node);
-        let Attended { new: [q, k, v], past: [past_k, past_v], out, sees, scale } = ops.state;
+        let Attended { new: [q, k, v], past: [past_k, past_v], out, sees, scoring } = ops.state;
         let (g_q, g_k, g_v) =
-            B::forest_attention_backward(q, k, v, past_k, past_v, out, g, sees, scale);
+            B::forest_attention_backward(q, k, v, past_k, past_v, out, g, sees, scoring);
         for (parent, g) in ops.parents.into_iter().zip([g_q, g_k, g_v]) {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, g);

@@ -10,7 +10,9 @@ use burn::backend::{
     Backend, backend_extension,
     tensor::{FloatTensor, IntTensor},
 };
-use fidelio_kernels::{Arithmetic, Asked, Format, Layout, Matrix, Run, Span, TokenScore, Top};
+use fidelio_kernels::{
+    Activation, Arithmetic, Asked, Format, Layout, Matrix, Run, Scoring, Span, TokenScore, Top,
+};
 
 use crate::plain;
 
@@ -151,23 +153,28 @@ pub trait LlmBackend: Backend {
         plain::rotary::<Self>(x, cos, sin)
     }
 
-    /// `silu(gate) · up`, element by element (arXiv 2002.05202).
-    fn gated_silu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-        plain::gated_silu::<Self>(gate, up)
+    /// `activation(gate) · up`, element by element (arXiv 2002.05202).
+    fn gated(
+        gate: FloatTensor<Self>,
+        up: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        plain::gated::<Self>(gate, up, activation)
     }
 
-    /// The gradients of [`Self::gated_silu`] for `gate` and `up`.
-    fn gated_silu_backward(
+    /// The gradients of [`Self::gated`] for `gate` and `up`.
+    fn gated_backward(
         gate: FloatTensor<Self>,
         up: FloatTensor<Self>,
         g: FloatTensor<Self>,
+        activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        plain::gated_silu_backward::<Self>(gate, up, g)
+        plain::gated_backward::<Self>(gate, up, g, activation)
     }
 
     /// Grouped attention over a forest and a cache.
     /// `q` `[t, hq, d]`, `k` and `v` `[t, hk, d]`, `past_k` and `past_v` `[slots, hk, d]`; gives
-    /// `[t, hq, d]`. The softmax is taken over `scale · q·k` of what `sees` lets through.
+    /// `[t, hq, d]`. The softmax is taken over what `scoring` makes of `q·k`, where `sees` lets through.
     fn forest_attention(
         q: FloatTensor<Self>,
         k: FloatTensor<Self>,
@@ -175,9 +182,9 @@ pub trait LlmBackend: Backend {
         past_k: FloatTensor<Self>,
         past_v: FloatTensor<Self>,
         sees: Sees,
-        scale: f32,
+        scoring: Scoring,
     ) -> FloatTensor<Self> {
-        plain::attention::<Self>(q, k, v, past_k, past_v, &sees, scale)
+        plain::attention::<Self>(q, k, v, past_k, past_v, &sees, scoring)
     }
 
     /// The gradients of [`Self::forest_attention`] for `q`, `k` and `v`, given its result `out` and
@@ -192,9 +199,9 @@ pub trait LlmBackend: Backend {
         out: FloatTensor<Self>,
         g: FloatTensor<Self>,
         sees: Sees,
-        scale: f32,
+        scoring: Scoring,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
-        plain::attention_backward::<Self>(q, [k, v], [past_k, past_v], out, g, &sees, scale)
+        plain::attention_backward::<Self>(q, [k, v], [past_k, past_v], out, g, &sees, scoring)
     }
 
     /// Writes `rows` `[n, hk, d]` into the cache `pool` `[slots, hk, d]` at `slots`.

@@ -13,7 +13,8 @@ use burn::{
     tensor::TensorData,
 };
 use fidelio_kernels::{
-    self as kernels, Arithmetic, Asked, Format, Heads, Layout, Matrix, TokenScore, Top, TopAsked,
+    self as kernels, Activation, Arithmetic, Asked, Format, Heads, Layout, Matrix, Scoring,
+    TokenScore, Top, TopAsked,
 };
 
 use crate::{Sees, StoredMatrix, plain::consecutive};
@@ -148,21 +149,27 @@ pub(crate) fn rotary<B: Host>(
     B::edit(x, |x| kernels::rotary(x, &B::floats(cos), &B::floats(sin), h, d))
 }
 
-pub(crate) fn gated_silu<B: Host>(gate: &FloatTensor<B>, up: &FloatTensor<B>) -> FloatTensor<B> {
+pub(crate) fn gated<B: Host>(
+    gate: &FloatTensor<B>,
+    up: &FloatTensor<B>,
+    activation: Activation,
+) -> FloatTensor<B> {
     let [n, c] = gate.shape().dims();
     let mut out = vec![0.0; n * c];
-    kernels::silu_mul(&B::floats(gate), &B::floats(up), &mut out);
+    kernels::gated(activation, &B::floats(gate), &B::floats(up), &mut out);
     make::<B, 2>(out, [n, c], gate.device())
 }
 
-pub(crate) fn gated_silu_backward<B: Host>(
+pub(crate) fn gated_backward<B: Host>(
     gate: &FloatTensor<B>,
     up: &FloatTensor<B>,
     g: &FloatTensor<B>,
+    activation: Activation,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let [n, c] = gate.shape().dims();
     let (mut g_gate, mut g_up) = (vec![0.0; n * c], vec![0.0; n * c]);
-    kernels::silu_mul_backward(
+    kernels::gated_backward(
+        activation,
         &B::floats(gate),
         &B::floats(up),
         &B::floats(g),
@@ -177,7 +184,7 @@ pub(crate) fn attention<B: Host>(
     [k, v]: [&FloatTensor<B>; 2],
     [past_k, past_v]: [&FloatTensor<B>; 2],
     sees: &Sees,
-    scale: f32,
+    scoring: Scoring,
 ) -> FloatTensor<B> {
     let [t, hq, d] = q.shape().dims();
     let heads = Heads { query: hq, key_value: k.shape()[1], dim: d };
@@ -191,7 +198,7 @@ pub(crate) fn attention<B: Host>(
         &B::floats(past_v),
         sees,
         heads,
-        scale,
+        scoring,
         &mut out,
     );
     make::<B, 3>(out, [t, hq, d], q.device())
@@ -203,7 +210,7 @@ pub(crate) fn attention_backward<B: Host>(
     [past_k, past_v]: [&FloatTensor<B>; 2],
     [out, g]: [&FloatTensor<B>; 2],
     sees: &Sees,
-    scale: f32,
+    scoring: Scoring,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let [t, hq, d] = q.shape().dims();
     let hk = k.shape()[1];
@@ -221,7 +228,7 @@ pub(crate) fn attention_backward<B: Host>(
         &B::floats(g),
         sees,
         heads,
-        scale,
+        scoring,
         kernels::AttentionGradients { q: &mut g_q, k: &mut g_k, v: &mut g_v },
     );
     let key_value = |data| make::<B, 3>(data, [t, hk, d], q.device());
@@ -365,16 +372,21 @@ macro_rules! implement {
                 host::rotary::<Self>(x, &cos, &sin)
             }
 
-            fn gated_silu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
-                host::gated_silu::<Self>(&gate, &up)
+            fn gated(
+                gate: FloatTensor<Self>,
+                up: FloatTensor<Self>,
+                activation: Activation,
+            ) -> FloatTensor<Self> {
+                host::gated::<Self>(&gate, &up, activation)
             }
 
-            fn gated_silu_backward(
+            fn gated_backward(
                 gate: FloatTensor<Self>,
                 up: FloatTensor<Self>,
                 g: FloatTensor<Self>,
+                activation: Activation,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-                host::gated_silu_backward::<Self>(&gate, &up, &g)
+                host::gated_backward::<Self>(&gate, &up, &g, activation)
             }
 
             fn forest_attention(
@@ -384,9 +396,9 @@ macro_rules! implement {
                 past_k: FloatTensor<Self>,
                 past_v: FloatTensor<Self>,
                 sees: Sees,
-                scale: f32,
+                scoring: Scoring,
             ) -> FloatTensor<Self> {
-                host::attention::<Self>(&q, [&k, &v], [&past_k, &past_v], &sees, scale)
+                host::attention::<Self>(&q, [&k, &v], [&past_k, &past_v], &sees, scoring)
             }
 
             fn forest_attention_backward(
@@ -398,10 +410,10 @@ macro_rules! implement {
                 out: FloatTensor<Self>,
                 g: FloatTensor<Self>,
                 sees: Sees,
-                scale: f32,
+                scoring: Scoring,
             ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
                 let past = [&past_k, &past_v];
-                host::attention_backward::<Self>(&q, [&k, &v], past, [&out, &g], &sees, scale)
+                host::attention_backward::<Self>(&q, [&k, &v], past, [&out, &g], &sees, scoring)
             }
 
             fn store(

@@ -36,7 +36,8 @@ mod weight;
 
 pub use backend::{LlmBackend, Sees, StoredMatrix};
 pub use fidelio_kernels::{
-    Arithmetic, Asked, Format, Layout, Run, Span, TokenScore, Top, Weighed, dequantize,
+    Activation, Arithmetic, Asked, Format, Layout, Run, Scoring, Span, TokenScore, Top, Weighed,
+    dequantize,
 };
-pub use tensor::{attention, gated_silu, low_rank, rms_norm, rotary, store};
+pub use tensor::{attention, gated, low_rank, rms_norm, rotary, store};
 pub use weight::{Loss, Weight};

@@ -8,7 +8,7 @@ use burn::backend::{
     tensor::{FloatTensor, IntTensor},
 };
 use burn_ndarray::NdArrayTensor;
-use fidelio_kernels::{Arithmetic, Asked, Layout, TokenScore, Top};
+use fidelio_kernels::{Activation, Arithmetic, Asked, Layout, Scoring, TokenScore, Top};
 
 use crate::{
     Sees, StoredMatrix,

@@ -9,7 +9,9 @@ use burn::{
     },
     tensor::{DType, TensorData, try_read_sync},
 };
-use fidelio_kernels::{Arithmetic, Asked, Format, Layout, Matrix, Run, Span, pack, quantize};
+use fidelio_kernels::{
+    Activation, Arithmetic, Asked, Format, Layout, Matrix, Run, Scoring, Span, pack, quantize,
+};
 
 use crate::{LlmBackend, Sees, StoredMatrix, plain};
 
@@ -177,7 +179,14 @@ fn pointwise<B: LlmBackend>() {
         B::rms_norm(x.clone(), w.clone(), 1e-5),
         plain::rms_norm::<B>(x.clone(), w, 1e-5),
     );
-    same::<B>("gated_silu", B::gated_silu(x.clone(), y.clone()), plain::gated_silu::<B>(x, y));
+    for activation in ACTIVATIONS {
+        let (x, y) = (x.clone(), y.clone());
+        same::<B>(
+            &format!("gated {activation:?}"),
+            B::gated(x.clone(), y.clone(), activation),
+            plain::gated::<B>(x, y, activation),
+        );
+    }
     let heads = floats::<B, 3>(4, [5, 3, 8]);
     let (cos, sin) = (floats::<B, 2>(5, [5, 4]), floats::<B, 2>(6, [5, 4]));
     same::<B>(
@@ -187,14 +196,22 @@ fn pointwise<B: LlmBackend>() {
     );
 }
 
+const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
+
+/// Windows, and how scores are made.
+fn kinds_of_attention() -> [(Option<u32>, Scoring); 3] {
+    let scaled = Scoring::scaled(0.25);
+    [(None, scaled), (Some(3), scaled), (Some(3), Scoring { scale: 0.5, softcap: Some(0.8) })]
+}
+
 fn attention_over_a_forest_and_a_cache<B: LlmBackend>() {
-    for window in [None, Some(3)] {
+    for (window, scoring) in kinds_of_attention() {
         let sees = forest(window);
         let q = floats::<B, 3>(1, [8, 6, 16]);
         let [k, v] = [2, 3].map(|seed| floats::<B, 3>(seed, [8, 2, 16]));
         let [past_k, past_v] = [4, 5].map(|seed| floats::<B, 3>(seed, [12, 2, 16]));
         same::<B>(
-            &format!("window {window:?}"),
+            &format!("window {window:?}, {scoring:?}"),
             B::forest_attention(
                 q.clone(),
                 k.clone(),
@@ -202,9 +219,9 @@ fn attention_over_a_forest_and_a_cache<B: LlmBackend>() {
                 past_k.clone(),
                 past_v.clone(),
                 sees.clone(),
-                0.25,
+                scoring,
             ),
-            plain::attention::<B>(q, k, v, past_k, past_v, &sees, 0.25),
+            plain::attention::<B>(q, k, v, past_k, past_v, &sees, scoring),
         );
     }
 }
@@ -268,12 +285,14 @@ fn gradients_equal_those_of_default_bodies<B: LlmBackend>() {
         |[x, weight]| Graph::<B>::rms_norm(x, weight, 1e-5),
         |[x, weight]| plain::rms_norm::<Graph<B>>(x, weight, 1e-5),
     );
-    compare::<B, _>(
-        "gated_silu",
-        &[&[5, 24], &[5, 24]],
-        |[gate, up]| Graph::<B>::gated_silu(gate, up),
-        |[gate, up]| plain::gated_silu::<Graph<B>>(gate, up),
-    );
+    for activation in ACTIVATIONS {
+        compare::<B, _>(
+            &format!("gated {activation:?}"),
+            &[&[5, 24], &[5, 24]],
+            |[gate, up]| Graph::<B>::gated(gate, up, activation),
+            |[gate, up]| plain::gated::<Graph<B>>(gate, up, activation),
+        );
+    }
     let turn = || (constant::<B, 2>(5, [5, 4]), constant::<B, 2>(6, [5, 4]));
     compare::<B, _>(
         "rotary",
@@ -281,16 +300,16 @@ fn gradients_equal_those_of_default_bodies<B: LlmBackend>() {
         |[x]| Graph::<B>::rotary(x, turn().0, turn().1),
         |[x]| plain::rotary::<Graph<B>>(x, turn().0, turn().1),
     );
-    for window in [None, Some(3)] {
+    for (window, scoring) in kinds_of_attention() {
         let past = || (constant::<B, 3>(4, [12, 2, 16]), constant::<B, 3>(5, [12, 2, 16]));
         let sees = forest(window);
         compare::<B, _>(
-            &format!("attention, window {window:?}"),
+            &format!("attention, window {window:?}, {scoring:?}"),
             &[&[8, 6, 16], &[8, 2, 16], &[8, 2, 16]],
             |[q, k, v]| {
-                Graph::<B>::forest_attention(q, k, v, past().0, past().1, sees.clone(), 0.25)
+                Graph::<B>::forest_attention(q, k, v, past().0, past().1, sees.clone(), scoring)
             },
-            |[q, k, v]| plain::attention::<Graph<B>>(q, k, v, past().0, past().1, &sees, 0.25),
+            |[q, k, v]| plain::attention::<Graph<B>>(q, k, v, past().0, past().1, &sees, scoring),
         );
     }
 }
@@ -393,12 +412,14 @@ mod slopes {
             |[x, w]| plain::rms_norm::<Flex>(x, w, 1e-5),
             |[x, w], g| plain::rms_norm_backward::<Flex>(x, w, g, 1e-5).into(),
         );
-        check(
-            "gated_silu",
-            [&[5, 24], &[5, 24]],
-            |[gate, up]| plain::gated_silu::<Flex>(gate, up),
-            |[gate, up], g| plain::gated_silu_backward::<Flex>(gate, up, g).into(),
-        );
+        for activation in ACTIVATIONS {
+            check(
+                &format!("gated {activation:?}"),
+                [&[5, 24], &[5, 24]],
+                |[gate, up]| plain::gated::<Flex>(gate, up, activation),
+                |[gate, up], g| plain::gated_backward::<Flex>(gate, up, g, activation).into(),
+            );
+        }
         let (cos, sin) = (double(5, &[5, 4]), double(6, &[5, 4]));
         let unit = Flex::float_sqrt(Flex::float_add(
             Flex::float_mul(cos.clone(), cos.clone()),
@@ -412,11 +433,11 @@ mod slopes {
             |[_], g| [plain::rotary::<Flex>(g, cos.clone(), Flex::float_neg(sin.clone()))],
         );
         let past = [double(7, &[12, 2, 16]), double(8, &[12, 2, 16])];
-        for window in [None, Some(3)] {
+        for (window, scoring) in kinds_of_attention() {
             let sees = forest(window);
             let attend = |q, k, v| {
                 let [past_k, past_v] = past.clone();
-                plain::attention::<Flex>(q, k, v, past_k, past_v, &sees, 0.25)
+                plain::attention::<Flex>(q, k, v, past_k, past_v, &sees, scoring)
             };
             check(
                 "attention",
@@ -424,8 +445,16 @@ mod slopes {
                 |[q, k, v]| attend(q, k, v),
                 |[q, k, v], g| {
                     let out = attend(q.clone(), k.clone(), v.clone());
-                    plain::attention_backward::<Flex>(q, [k, v], past.clone(), out, g, &sees, 0.25)
-                        .into()
+                    plain::attention_backward::<Flex>(
+                        q,
+                        [k, v],
+                        past.clone(),
+                        out,
+                        g,
+                        &sees,
+                        scoring,
+                    )
+                    .into()
                 },
             );
         }

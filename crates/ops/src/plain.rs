@@ -10,7 +10,9 @@ use burn::{
     },
     tensor::{DType, Shape, Slice, TensorData, try_read_sync},
 };
-use fidelio_kernels::{Asked, Run, Span, TokenScore, Top, dequantize_rows, top_of};
+use fidelio_kernels::{
+    Activation, Asked, Run, Scoring, Span, TokenScore, Top, dequantize_rows, top_of,
+};
 
 use crate::{Sees, StoredMatrix};
 
@@ -150,22 +152,57 @@ pub(crate) fn rotary<B: Backend>(
     B::float_cat(parts, 2)
 }
 
-pub(crate) fn gated_silu<B: Backend>(gate: FloatTensor<B>, up: FloatTensor<B>) -> FloatTensor<B> {
-    B::float_mul(B::float_mul(gate.clone(), B::sigmoid(gate)), up)
+pub(crate) fn gated<B: Backend>(
+    gate: FloatTensor<B>,
+    up: FloatTensor<B>,
+    activation: Activation,
+) -> FloatTensor<B> {
+    let share = share::<B>(gate.clone(), activation);
+    B::float_mul(B::float_mul(gate, share), up)
 }
 
-pub(crate) fn gated_silu_backward<B: Backend>(
+pub(crate) fn gated_backward<B: Backend>(
     gate: FloatTensor<B>,
     up: FloatTensor<B>,
     g: FloatTensor<B>,
+    activation: Activation,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let share = B::sigmoid(gate.clone());
-    let silu = B::float_mul(gate.clone(), share.clone());
-    let g_up = B::float_mul(g.clone(), silu.clone());
-    // silu' = share · (1 + gate · (1 - share)) = share + silu - silu · share
-    let rest = B::float_sub(silu.clone(), B::float_mul(silu, share.clone()));
+    let share = share::<B>(gate.clone(), activation);
+    let value = B::float_mul(gate.clone(), share.clone());
+    let g_up = B::float_mul(g.clone(), value.clone());
+    // (gate · share)' = share + gate · share · (1 - share) · u' = share + (value - value · share) · u'
+    let rest = B::float_sub(value.clone(), B::float_mul(value, share.clone()));
+    let rest = match activation {
+        Activation::Silu => rest,
+        Activation::GeluTanh => {
+            let squares = B::float_mul(gate.clone(), gate);
+            let steep = B::float_mul_scalar(squares, (3.0 * GELU_CUBE).into());
+            let steep = B::float_add_scalar(steep, 1_f32.into());
+            B::float_mul(rest, B::float_mul_scalar(steep, GELU_SCALE.into()))
+        }
+    };
     let g_gate = B::float_mul(B::float_mul(g, up), B::float_add(share, rest));
     (g_gate, g_up)
+}
+
+/// The cube's share in what the Gaussian error linear unit's hyperbolic tangent is taken of.
+const GELU_CUBE: f64 = 0.044_715;
+/// `2 · √(2/π)`: `(1 + tanh(u)) / 2` is the logistic function of `2u`.
+const GELU_SCALE: f64 = 1.595_769_121_605_730_8;
+
+/// What an activation multiplies its operand with: the logistic function of the operand `x`, or of
+/// `2 · √(2/π) · (x + 0.044715 x³)`.
+fn share<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    let u = match activation {
+        Activation::Silu => x,
+        Activation::GeluTanh => {
+            let squares = B::float_mul(x.clone(), x.clone());
+            let bent = B::float_mul_scalar(squares, GELU_CUBE.into());
+            let bent = B::float_mul(x, B::float_add_scalar(bent, 1_f32.into()));
+            B::float_mul_scalar(bent, GELU_SCALE.into())
+        }
+    };
+    B::sigmoid(u)
 }
 
 pub(crate) fn attention<B: Backend>(
@@ -175,7 +212,7 @@ pub(crate) fn attention<B: Backend>(
     past_k: FloatTensor<B>,
     past_v: FloatTensor<B>,
     sees: &Sees,
-    scale: f32,
+    scoring: Scoring,
 ) -> FloatTensor<B> {
     let runs = sees
         .runs
@@ -184,7 +221,7 @@ pub(crate) fn attention<B: Backend>(
             let spans = &sees.spans[run.spans.start as usize..run.spans.end as usize];
             let keys = gather::<B>(&k, &past_k, run, spans);
             let values = gather::<B>(&v, &past_v, run, spans);
-            attend::<B>(tokens::<B>(&q, run.first, run.len), keys, values, sees.window, scale)
+            attend::<B>(tokens::<B>(&q, run.first, run.len), keys, values, sees.window, scoring)
         })
         .collect();
     B::float_cat(runs, 0)
@@ -197,7 +234,7 @@ pub(crate) fn attention_backward<B: Backend>(
     out: FloatTensor<B>,
     g: FloatTensor<B>,
     sees: &Sees,
-    scale: f32,
+    scoring: Scoring,
 ) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
     let zeros = |like: &FloatTensor<B>| B::float_mul_scalar(like.clone(), 0_f32.into());
     let (mut g_k, mut g_v) = (zeros(&k), zeros(&v));
@@ -209,7 +246,7 @@ pub(crate) fn attention_backward<B: Backend>(
             [own(&q), gather::<B>(&k, &past_k, run, spans), gather::<B>(&v, &past_v, run, spans)],
             [own(&out), own(&g)],
             sees.window,
-            scale,
+            scoring,
         );
         let [run_q, run_k, run_v] = gradients;
         g_q.push(run_q);
@@ -243,7 +280,7 @@ fn attend_backward<B: Backend>(
     [q, k, v]: [FloatTensor<B>; 3],
     [out, g]: [FloatTensor<B>; 2],
     window: Option<u32>,
-    scale: f32,
+    scoring: Scoring,
 ) -> [FloatTensor<B>; 3] {
     let [t, hq, d] = q.shape().dims();
     let [s, hk, _] = k.shape().dims();
@@ -252,11 +289,20 @@ fn attend_backward<B: Backend>(
     let heads = |x| B::float_reshape(B::float_swap_dims(x, 0, 1), Shape::new([hk, 1, s, d]));
     let (q, out, g) = (queries(q), queries(out), queries(g));
     let (k, v) = (heads(k), heads(v));
-    let weights = weights::<B>(q.clone(), k.clone(), window, scale); // [hk, group, t, s]
+    let scores = scores::<B>(q.clone(), k.clone(), scoring);
+    let weights = weights::<B>(scores.clone(), window); // [hk, group, t, s]
     let mean = B::float_sum_dim(B::float_mul(g.clone(), out), 3); // [hk, group, t, 1]
     let slope = B::float_matmul(g.clone(), B::float_swap_dims(v, 2, 3));
     let slope = B::float_mul(weights.clone(), B::float_sub(slope, mean));
-    let slope = B::float_mul_scalar(slope, scale.into());
+    let slope = B::float_mul_scalar(slope, scoring.scale.into());
+    let slope = match scoring.softcap {
+        None => slope,
+        Some(cap) => {
+            let bent = B::float_div_scalar(scores, cap.into());
+            let flat = B::float_mul(slope.clone(), B::float_mul(bent.clone(), bent));
+            B::float_sub(slope, flat)
+        }
+    };
     // Query heads of a group add up in their key head.
     let sum = |x| B::float_reshape(B::float_sum_dim(x, 1), Shape::new([hk, s, d]));
     let back = |x| B::float_swap_dims(x, 0, 1);
@@ -266,17 +312,23 @@ fn attend_backward<B: Backend>(
     [back(g_q), back(g_k), back(g_v)]
 }
 
-/// The softmax of `scale · q·kᵀ` under the mask of the last `t` of `s` tokens:
-/// `q` `[hk, group, t, d]`, `k` `[hk, 1, s, d]` to `[hk, group, t, s]`.
-fn weights<B: Backend>(
-    q: FloatTensor<B>,
-    k: FloatTensor<B>,
-    window: Option<u32>,
-    scale: f32,
-) -> FloatTensor<B> {
-    let (t, s) = (q.shape()[2], k.shape()[2]);
+/// What `scoring` makes of `q·kᵀ`: `q` `[hk, group, t, d]`, `k` `[hk, 1, s, d]` to
+/// `[hk, group, t, s]`.
+fn scores<B: Backend>(q: FloatTensor<B>, k: FloatTensor<B>, scoring: Scoring) -> FloatTensor<B> {
     let scores = B::float_matmul(q, B::float_swap_dims(k, 2, 3));
-    let scores = B::float_mul_scalar(scores, scale.into());
+    let scores = B::float_mul_scalar(scores, scoring.scale.into());
+    match scoring.softcap {
+        None => scores,
+        Some(cap) => {
+            let bent = B::float_tanh(B::float_div_scalar(scores, cap.into()));
+            B::float_mul_scalar(bent, cap.into())
+        }
+    }
+}
+
+/// The softmax of scores under the mask of the last `t` of `s` tokens: `[hk, group, t, s]`.
+fn weights<B: Backend>(scores: FloatTensor<B>, window: Option<u32>) -> FloatTensor<B> {
+    let (t, s) = (scores.shape()[2], scores.shape()[3]);
     let mask = causal_mask(t, s, window).convert_dtype(scores.dtype());
     let hidden = B::float_from_data(mask, &scores.device());
     B::softmax(B::float_add(scores, hidden), 3)
@@ -288,7 +340,7 @@ fn attend<B: Backend>(
     k: FloatTensor<B>,
     v: FloatTensor<B>,
     window: Option<u32>,
-    scale: f32,
+    scoring: Scoring,
 ) -> FloatTensor<B> {
     let [t, hq, d] = q.shape().dims();
     let [s, hk, _] = k.shape().dims();
@@ -297,7 +349,7 @@ fn attend<B: Backend>(
     let q = B::float_reshape(B::float_swap_dims(q, 0, 1), Shape::new([hk, group, t, d]));
     let heads = |x| B::float_reshape(B::float_swap_dims(x, 0, 1), Shape::new([hk, 1, s, d]));
     let (k, v) = (heads(k), heads(v));
-    let out = B::float_matmul(weights::<B>(q, k, window, scale), v); // [hk, group, t, d]
+    let out = B::float_matmul(weights::<B>(scores::<B>(q, k, scoring), window), v); // [hk, group, t, d]
     B::float_swap_dims(B::float_reshape(out, Shape::new([hq, t, d])), 0, 1)
 }
 

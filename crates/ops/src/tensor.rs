@@ -1,6 +1,7 @@
 //! The operations as a model calls them: on Burn's `Tensor`.
 
 use burn::{backend::Dispatch, tensor::Tensor};
+use fidelio_kernels::{Activation, Scoring};
 
 use crate::{LlmBackend, Sees};
 
@@ -33,22 +34,23 @@ pub fn rotary(x: Tensor<3>, cos: Tensor<2>, sin: Tensor<2>) -> Tensor<3> {
     ))
 }
 
-/// `silu(gate) · up`: `[n, c]`.
-pub fn gated_silu(gate: Tensor<2>, up: Tensor<2>) -> Tensor<2> {
-    Tensor::from_dispatch(<Dispatch as LlmBackend>::gated_silu(
+/// `activation(gate) · up`: `[n, c]`.
+pub fn gated(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as LlmBackend>::gated(
         gate.into_dispatch(),
         up.into_dispatch(),
+        activation,
     ))
 }
 
 /// Attention of `q` `[t, hq, d]` over the batch's `[k, v]` `[t, hk, d]` and the cache's
-/// `[k, v]` `[slots, hk, d]`, as `sees` says.
+/// `[k, v]` `[slots, hk, d]`, as `sees` and `scoring` say.
 pub fn attention(
     q: Tensor<3>,
     [k, v]: [Tensor<3>; 2],
     [past_k, past_v]: [Tensor<3>; 2],
     sees: Sees,
-    scale: f32,
+    scoring: Scoring,
 ) -> Tensor<3> {
     Tensor::from_dispatch(<Dispatch as LlmBackend>::forest_attention(
         q.into_dispatch(),
@@ -57,7 +59,7 @@ pub fn attention(
         past_k.into_dispatch(),
         past_v.into_dispatch(),
         sees,
-        scale,
+        scoring,
     ))
 }
 

@@ -6,7 +6,7 @@ use burn::{
 };
 use fidelio_kernels::{
     Arithmetic, Asked, Format, Layout, TokenScore, Top, Weighed, cross_entropy, dequantize_rows,
-    pack, quantize, top_of,
+    pack, quantize, softcap, softcap_backward, top_of,
 };
 
 use crate::{LlmBackend, StoredMatrix, plain::score_of};
@@ -196,8 +196,14 @@ impl Weight {
     }
 
     /// The loss of `targets`, asked at rows of `hidden` `[n, cols]` in the order of their rows, and
-    /// its gradients. Logits exist for some rows at a time.
-    pub fn loss(&self, hidden: Tensor<2>, targets: &[Weighed], of_weight: bool) -> Loss {
+    /// its gradients. Logits exist for some rows at a time; a `cap` bends them ([`softcap`]).
+    pub fn loss(
+        &self,
+        hidden: Tensor<2>,
+        targets: &[Weighed],
+        cap: Option<f32>,
+        of_weight: bool,
+    ) -> Loss {
         let n = hidden.dims()[0];
         let rows_at_once = self.loss_rows();
         let mut loss = Loss { sum: 0.0, hidden: hidden.clone(), weight: None };
@@ -215,7 +221,10 @@ impl Weight {
             let (shape, device) = (logits.dims(), logits.device());
             let mut logits =
                 logits.into_data().try_into_vec::<f32>().expect("logits are contiguous f32");
-            loss.sum += cross_entropy(&mut logits, self.rows(), &own);
+            loss.sum += match cap {
+                None => cross_entropy(&mut logits, self.rows(), &own),
+                Some(cap) => capped_cross_entropy(&mut logits, self.rows(), &own, cap),
+            };
             let g = Tensor::<2>::from_data(TensorData::new(logits, shape), &device);
             if of_weight {
                 let part = self.gradient(g.clone(), rows);
@@ -250,19 +259,36 @@ impl Weight {
         }
     }
 
+    /// All logits after rows of `hidden` `[n, cols]`, one row after the other.
+    pub fn logits(&self, hidden: Tensor<2>, cap: Option<f32>) -> Vec<f32> {
+        let logits = self.linear(hidden).into_data();
+        let mut logits = logits.try_into_vec::<f32>().expect("logits are contiguous f32");
+        if let Some(cap) = cap {
+            softcap(&mut logits, cap);
+        }
+        logits
+    }
+
     /// What `asked` says of the next tokens after rows of `hidden` `[n, cols]`.
-    pub fn token_scores(&self, hidden: Tensor<2>, asked: Vec<Asked>) -> Vec<TokenScore> {
+    pub fn token_scores(
+        &self,
+        hidden: Tensor<2>,
+        asked: Vec<Asked>,
+        cap: Option<f32>,
+    ) -> Vec<TokenScore> {
         match self {
-            Self::Stored { bytes, matrix } => <Dispatch as LlmBackend>::token_scores_stored(
-                hidden.into_dispatch(),
-                bytes.clone().into_dispatch(),
-                *matrix,
-                asked,
-            ),
-            Self::Dense { .. } => {
+            Self::Stored { bytes, matrix } if cap.is_none() => {
+                <Dispatch as LlmBackend>::token_scores_stored(
+                    hidden.into_dispatch(),
+                    bytes.clone().into_dispatch(),
+                    *matrix,
+                    asked,
+                )
+            }
+            _ => {
                 let empty = TokenScore { logprob: 0.0, rank: 0, top: 0 };
                 let mut scores = vec![empty; asked.len()];
-                self.each_row(hidden, |row, logits| {
+                self.each_row(hidden, cap, |row, logits| {
                     for (asked, score) in asked.iter().zip(&mut scores) {
                         if asked.row as usize == row {
                             *score = score_of(logits, asked.token);
@@ -275,34 +301,55 @@ impl Weight {
     }
 
     /// The `k` largest logits, those of `also`, and the log-sum-exp after each row of `hidden`.
-    pub fn top_logits(&self, hidden: Tensor<2>, k: usize, also: &[u32]) -> Vec<Top> {
+    pub fn top_logits(
+        &self,
+        hidden: Tensor<2>,
+        k: usize,
+        also: &[u32],
+        cap: Option<f32>,
+    ) -> Vec<Top> {
         match self {
-            Self::Stored { bytes, matrix } => <Dispatch as LlmBackend>::top_logits_stored(
-                hidden.into_dispatch(),
-                bytes.clone().into_dispatch(),
-                *matrix,
-                k,
-                also.to_vec(),
-            ),
-            Self::Dense { .. } => {
+            Self::Stored { bytes, matrix } if cap.is_none() => {
+                <Dispatch as LlmBackend>::top_logits_stored(
+                    hidden.into_dispatch(),
+                    bytes.clone().into_dispatch(),
+                    *matrix,
+                    k,
+                    also.to_vec(),
+                )
+            }
+            _ => {
                 let mut tops = Vec::new();
-                self.each_row(hidden, |_, logits| tops.push(top_of(logits, k, also)));
+                self.each_row(hidden, cap, |_, logits| tops.push(top_of(logits, k, also)));
                 tops
             }
         }
     }
 
-    fn each_row(&self, hidden: Tensor<2>, mut take: impl FnMut(usize, &[f32])) {
+    fn each_row(&self, hidden: Tensor<2>, cap: Option<f32>, mut take: impl FnMut(usize, &[f32])) {
         let n = hidden.dims()[0];
         for first in (0..n).step_by(LOGIT_ROWS) {
             let rows = hidden.clone().narrow(0, first, LOGIT_ROWS.min(n - first));
-            let data = self.linear(rows).into_data();
-            let logits = data.as_slice::<f32>().expect("logits are f32");
+            let logits = self.logits(rows, cap);
             for (i, row) in logits.chunks_exact(self.rows()).enumerate() {
                 take(first + i, row);
             }
         }
     }
+}
+
+/// [`cross_entropy`] of logits after their cap; in their place the gradient for those before it.
+fn capped_cross_entropy(
+    logits: &mut [f32],
+    vocabulary: usize,
+    targets: &[Weighed],
+    cap: f32,
+) -> f64 {
+    softcap(logits, cap);
+    let capped = logits.to_vec();
+    let sum = cross_entropy(logits, vocabulary, targets);
+    softcap_backward(&capped, cap, logits);
+    sum
 }
 
 /// Whether a device's memory is this process's, so that kernels read blocks where they lie.

@@ -210,12 +210,57 @@ impl Checkpoint {
             parameters: self.tensors.parameters(),
             bytes: self.tensors.bytes(),
             encodings,
-            context: self.config["max_position_embeddings"].as_u64(),
+            context: context(&self.config),
             vocabulary: self.config["vocab_size"].as_u64(),
         }
     }
 }
 
+/// `max_position_embeddings`, or the original context where the rotary scaling is `longrope`, whose
+/// angles for longer texts are not built.
+fn context(config: &Value) -> Option<u64> {
+    const ORIGINAL: &str = "original_max_position_embeddings";
+    let longest = config["max_position_embeddings"].as_u64()?;
+    let scalings = [&config["rope_parameters"], &config["rope_scaling"]];
+    let Some(scaling) = scalings.into_iter().find(|it| it.is_object()) else {
+        return Some(longest);
+    };
+    let kind = scaling["rope_type"].as_str().or_else(|| scaling["type"].as_str());
+    if !matches!(kind, Some("longrope" | "su")) {
+        return Some(longest);
+    }
+    let original = config[ORIGINAL].as_u64().or_else(|| scaling[ORIGINAL].as_u64());
+    Some(original.map_or(longest, |original| original.min(longest)))
+}
+
 fn name_of(encoding: Encoding) -> String {
     format!("{encoding:?}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn longrope_ends_at_its_original_context() {
+        for (config, expected) in [
+            (json!({ "max_position_embeddings": 64 }), Some(64)),
+            (json!({ "max_position_embeddings": 64, "rope_scaling": null }), Some(64)),
+            (
+                json!({ "max_position_embeddings": 64, "original_max_position_embeddings": 16,
+                    "rope_scaling": { "type": "longrope" } }),
+                Some(16),
+            ),
+            (
+                json!({ "max_position_embeddings": 64, "rope_parameters": { "rope_type": "longrope",
+                    "original_max_position_embeddings": 16 } }),
+                Some(16),
+            ),
+            (json!({}), None),
+        ] {
+            assert_eq!(context(&config), expected, "{config}");
+        }
+    }
 }

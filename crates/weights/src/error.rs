@@ -126,6 +126,12 @@ pub enum WeightsError {
         /// So many there are.
         layers: usize,
     },
+    /// A model whose layers differ by their number, and which were to get other numbers.
+    #[error("its layers differ by their number, and config.json has no list `{key}`")]
+    LayersUnlisted {
+        /// What would say of each layer what it is.
+        key: &'static str,
+    },
     /// Adapters that were to become one in a way that makes no sense.
     #[error("the adapters cannot be merged: {problem}")]
     Combination {

@@ -6,6 +6,7 @@
 
 mod config;
 mod export;
+mod families;
 mod metadata;
 mod names;
 mod quantization;
@@ -28,7 +29,7 @@ pub use crate::tensors::TensorPlan;
 use crate::{
     Fault, WeightsError,
     mmap::map,
-    tensors::{RowOrder, Stored, Tensors},
+    tensors::{Form, Stored, Tensors},
 };
 use reader::Reader;
 
@@ -186,7 +187,7 @@ fn describe_tensor(reader: &mut Reader<'_>, name: &str) -> Result<Stored, Fault>
         shape: dims.iter().map(|&dim| dim as usize).collect(),
         bytes: Bytes::new(),
         start: usize::try_from(start).unwrap_or(usize::MAX),
-        rows: RowOrder::AsNamed,
+        form: Form::AsNamed,
     })
 }
 

@@ -7,18 +7,26 @@ use crate::{Checkpoint, Fault, Tensors, WeightsError, tensors::Stored};
 const BLOCKS: &str = "model.layers.";
 const COUNT: &str = "num_hidden_layers";
 /// Lists of `config.json` with one entry per block.
-const PER_BLOCK: [&str; 1] = ["layer_types"];
+const PER_BLOCK: [&str; 2] = ["layer_types", "no_rope_layers"];
+
+/// Architectures whose blocks differ, and the list that says how where there is one.
+const DIFFER: [(&str, &str); 3] =
+    [("gemma2", "layer_types"), ("gemma3_text", "layer_types"), ("smollm3", "no_rope_layers")];
 
 impl Checkpoint {
     /// The model whose blocks are those of each range `[first, end)`, one range after the other; a
     /// block that is used again has a number, and so names, of its own. No weight is copied.
     ///
     /// # Errors
-    /// [`WeightsError::Layers`] where a range is empty or goes past the model's last block.
+    /// [`WeightsError::Layers`] where a range is empty or goes past the model's last block, and
+    /// [`WeightsError::LayersUnlisted`] where a block would become another one with its number.
     pub fn replicated(self, ranges: &[[usize; 2]]) -> Result<Self, WeightsError> {
         let layers = self.config()[COUNT].as_u64().unwrap_or(0) as usize;
         if let Some(&range) = ranges.iter().find(|[first, end]| first >= end || *end > layers) {
             return Err(WeightsError::Layers { range, layers });
+        }
+        if let Some(key) = unlisted(self.config()) {
+            return Err(WeightsError::LayersUnlisted { key });
         }
         let order: Vec<usize> = ranges.iter().flat_map(|&[first, end]| first..end).collect();
         let tensors = tensors(self.weights(), &order).map_err(|fault| WeightsError::Malformed {
@@ -47,6 +55,15 @@ fn tensors(of: &Tensors, order: &[usize]) -> Result<Tensors, Fault> {
     Tensors::new(stored)
 }
 
+/// The list that is needed and not there.
+fn unlisted(config: &Value) -> Option<&'static str> {
+    let differ = DIFFER.iter().find(|(kind, _)| config["model_type"] == *kind);
+    // Qwen's windows are those of upper layers.
+    let windows = (config["use_sliding_window"] == true).then_some("layer_types");
+    let mut keys = differ.map(|(_, key)| *key).into_iter().chain(windows);
+    keys.find(|key| !config[*key].is_array())
+}
+
 /// The block that a tensor belongs to, and the rest of its name.
 fn block_of(name: &str) -> Option<(usize, &str)> {
     let (block, part) = name.strip_prefix(BLOCKS)?.split_once('.')?;
@@ -61,4 +78,31 @@ fn config(mut config: Value, order: &[usize]) -> Value {
         }
     }
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lists_follow_their_blocks() {
+        let before = json!({ "num_hidden_layers": 2, "no_rope_layers": [1, 0] });
+        let after = config(before, &[0, 1, 1]);
+        assert_eq!(after, json!({ "num_hidden_layers": 3, "no_rope_layers": [1, 0, 0] }));
+    }
+
+    #[test]
+    fn blocks_that_their_number_makes_are_not_moved() {
+        for (config, expected) in [
+            (json!({ "model_type": "llama" }), None),
+            (json!({ "model_type": "gemma2" }), Some("layer_types")),
+            (json!({ "model_type": "gemma2", "layer_types": [] }), None),
+            (json!({ "model_type": "smollm3" }), Some("no_rope_layers")),
+            (json!({ "model_type": "qwen2", "use_sliding_window": true }), Some("layer_types")),
+        ] {
+            assert_eq!(unlisted(&config), expected, "{config}");
+        }
+    }
 }

@@ -23,18 +23,21 @@ pub(crate) struct Stored {
     pub(crate) bytes: Bytes,
     /// Where the bytes start in the file's data, for checks of overlap.
     pub(crate) start: usize,
-    pub(crate) rows: RowOrder,
+    pub(crate) form: Form,
 }
 
-/// In which order a file holds a tensor's rows.
+/// How a file holds what a tensor's name says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum RowOrder {
+pub(crate) enum Form {
     AsNamed,
     /// Within each of `heads` groups, rows `i` and `i + half` stand beside each other: llama.cpp
     /// turns neighbours where Hugging Face turns halves.
     Interleaved {
         heads: usize,
     },
+    /// Each number is larger by one: llama.cpp works the one of `1 + weight` into the weight. The
+    /// numbers are 32-bit floats.
+    OnePlus,
 }
 
 /// A tensor that will be written.
@@ -132,26 +135,34 @@ impl fmt::Debug for Tensors {
 }
 
 impl Stored {
-    /// The tensor in the row order of its name. Copies only where rows must move.
+    /// The tensor as its name says. Copies only where the file holds it in another form.
     pub(crate) fn view(&self) -> TensorView {
-        let bytes = match self.rows {
-            RowOrder::AsNamed => self.bytes.clone(),
-            RowOrder::Interleaved { heads } => {
+        let bytes = match self.form {
+            Form::AsNamed => self.bytes.clone(),
+            Form::Interleaved { heads } => {
                 halves_from_neighbours(&self.bytes, heads, self.shape.first().copied().unwrap_or(1))
             }
+            Form::OnePlus => shifted(&self.bytes, -1.0),
         };
         TensorView { encoding: self.encoding, shape: self.shape.to_vec(), bytes }
     }
 }
 
-impl RowOrder {
-    /// A tensor's rows in the order of the file, from the order of its name.
+impl Form {
+    /// A tensor of so many rows in the form of the file, from that of its name.
     pub(crate) fn arrange(self, bytes: Bytes, rows: usize) -> Bytes {
         match self {
             Self::AsNamed => bytes,
             Self::Interleaved { heads } => neighbours_from_halves(&bytes, heads, rows),
+            Self::OnePlus => shifted(&bytes, 1.0),
         }
     }
+}
+
+/// 32-bit floats, each with something added.
+fn shifted(bytes: &Bytes, by: f32) -> Bytes {
+    let (floats, _) = bytes.as_chunks::<4>();
+    floats.iter().flat_map(|bytes| (f32::from_le_bytes(*bytes) + by).to_le_bytes()).collect()
 }
 
 /// Llama.cpp's order of rotary rows: row `j·half + i` of a head becomes row `2i + j`.
@@ -198,7 +209,14 @@ mod tests {
         let bytes = Bytes::from_static(&[0, 2, 1, 3, 10, 12, 11, 13]);
         let named = halves_from_neighbours(&bytes, 2, 8);
         assert_eq!(&named[..], [0, 1, 2, 3, 10, 11, 12, 13]);
-        assert_eq!(RowOrder::Interleaved { heads: 2 }.arrange(named, 8), bytes);
+        assert_eq!(Form::Interleaved { heads: 2 }.arrange(named, 8), bytes);
+    }
+
+    #[test]
+    fn the_one_of_a_norm_goes_and_comes() {
+        let bytes = |x: [f32; 2]| -> Bytes { x.into_iter().flat_map(f32::to_le_bytes).collect() };
+        assert_eq!(Form::OnePlus.arrange(bytes([0.5, -2.0]), 2), bytes([1.5, -1.0]));
+        assert_eq!(shifted(&bytes([1.5, -1.0]), -1.0), bytes([0.5, -2.0]));
     }
 
     #[test]

@@ -2,18 +2,20 @@
 //!
 //! With `w` the weights of a query and `g` the gradient of its result, `dv += w·g`,
 //! `ds = w·(g·v - g·out)`, `dq += scale·ds·k`, `dk += scale·ds·q` (arXiv 2307.08691, section 3.1).
+//! Where scores are capped, `ds` is also multiplied with the slope of the cap.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::{
-    Heads, KEYS, Operands, QUERIES, Run, Sees,
+    Heads, KEYS, Operands, QUERIES, Run, Scoring, Sees,
     online::{Queries, add_weighted, gather, score, weigh},
 };
 use crate::{
     activation::exp,
     simd::{Kernel, Path, Simd, dots},
+    softcap::tanh,
     threads::{with_scratch, worth_spreading},
 };
 
@@ -44,10 +46,10 @@ pub fn attention_backward(
     g_out: &[f32],
     sees: Sees<'_>,
     heads: Heads,
-    scale: f32,
+    scoring: Scoring,
     gradients: AttentionGradients<'_>,
 ) {
-    let operands = Operands { q, k, v, past_k, past_v, sees, heads, scale };
+    let operands = Operands { q, k, v, past_k, past_v, sees, heads, scoring };
     attention_backward_on(Path::active(), &operands, out, g_out, gradients);
 }
 
@@ -159,7 +161,7 @@ impl Backward<'_, '_> {
     #[inline(always)]
     fn some<S: Simd>(&mut self, s: S, run: &Run, first: usize, tokens: usize) {
         let Self { operands, out, g_out, unit, scratch } = self;
-        let (heads, scale, head) = (operands.heads, operands.scale, unit.head);
+        let (heads, scoring, head) = (operands.heads, operands.scoring, unit.head);
         let (group, dim) = (heads.query / heads.key_value, heads.dim);
         let queries = tokens * group;
         let (scores, scratch) = scratch.split_at_mut(queries * KEYS);
@@ -179,7 +181,7 @@ impl Backward<'_, '_> {
             score(s, &q, queries, keys, scores);
             for i in 0..queries {
                 let (row, seen) = (&mut scores[i * KEYS..][..KEYS], block.seen_by(i / group));
-                weigh(row, seen, scale, &mut largest[i], &mut sums[i]);
+                weigh(row, seen, scoring, &mut largest[i], &mut sums[i]);
             }
         }
         for (i, mean) in means.iter_mut().enumerate() {
@@ -196,7 +198,7 @@ impl Backward<'_, '_> {
                 let seen = block.seen_by(i / group);
                 let weights = &mut scores[i * KEYS..][..KEYS];
                 let slopes = &mut slopes[i * KEYS..][..KEYS];
-                soften(weights, slopes, seen, scale, largest[i], 1.0 / sums[i], means[i]);
+                soften(weights, slopes, seen, scoring, largest[i], 1.0 / sums[i], means[i]);
             }
             let g_q = &mut unit.q[local * group * dim..];
             gather(s, slopes, queries, keys, g_q, group, group * dim);
@@ -217,7 +219,7 @@ fn soften(
     scores: &mut [f32],
     slopes: &mut [f32],
     seen: Range<usize>,
-    scale: f32,
+    scoring: Scoring,
     largest: f32,
     share: f32,
     mean: f32,
@@ -226,9 +228,18 @@ fn soften(
         row[..seen.start].fill(0.0);
         row[seen.end..].fill(0.0);
     }
-    for (score, slope) in scores[seen.clone()].iter_mut().zip(&mut slopes[seen]) {
-        *score = exp(*score * scale - largest) * share;
-        *slope = *score * (*slope - mean) * scale;
+    let scale = scoring.scale;
+    let seen = scores[seen.clone()].iter_mut().zip(&mut slopes[seen]);
+    match scoring.softcap {
+        None => seen.for_each(|(score, slope)| {
+            *score = exp(*score * scale - largest) * share;
+            *slope = *score * (*slope - mean) * scale;
+        }),
+        Some(cap) => seen.for_each(|(score, slope)| {
+            let bent = tanh(*score * (scale / cap));
+            *score = exp(cap * bent - largest) * share;
+            *slope = *score * (*slope - mean) * scale * (1.0 - bent * bent);
+        }),
     }
 }
 

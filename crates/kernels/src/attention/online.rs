@@ -1,9 +1,10 @@
 //! The softmax that needs no second look: scores, weights and results of a few keys at a time.
 
-use super::{Heads, KEYS, Operands, Run, Task};
+use super::{Heads, KEYS, Operands, Run, Scoring, Task};
 use crate::{
     activation::exp,
     simd::{Kernel, Simd, dots},
+    softcap::tanh,
 };
 
 /// A task at work.
@@ -115,7 +116,7 @@ impl Kernel for Attend<'_, '_> {
                     let seen = block.seen_by(i / group);
                     let scores = &mut scores[i * KEYS..][..KEYS];
                     let (largest, sum) = (&mut largest[i], &mut sums[i]);
-                    if let Some(factor) = weigh(scores, seen, operands.scale, largest, sum) {
+                    if let Some(factor) = weigh(scores, seen, operands.scoring, largest, sum) {
                         for out in row(out, i, group, out_stride, dim) {
                             *out *= factor;
                         }
@@ -246,7 +247,7 @@ fn put<const R: usize, const C: usize>(dots: [[f32; C]; R], j: usize, scores: &m
 pub(super) fn weigh(
     scores: &mut [f32],
     seen: std::ops::Range<usize>,
-    scale: f32,
+    scoring: Scoring,
     largest: &mut f32,
     sum: &mut f32,
 ) -> Option<f32> {
@@ -256,6 +257,13 @@ pub(super) fn weigh(
     if scores.is_empty() {
         return None;
     }
+    let scale = match scoring.softcap {
+        None => scoring.scale,
+        Some(cap) => {
+            bend(scores, scoring.scale, cap);
+            1.0
+        }
+    };
     let mut max = *largest;
     for score in scores.iter_mut() {
         *score *= scale;
@@ -276,6 +284,15 @@ pub(super) fn weigh(
     *largest = max;
     *sum = *sum * factor.unwrap_or(1.0) + added;
     factor
+}
+
+/// Scales scores and caps them softly.
+#[inline(always)]
+fn bend(scores: &mut [f32], scale: f32, cap: f32) {
+    let share = scale / cap;
+    for score in scores {
+        *score = cap * tanh(*score * share);
+    }
 }
 
 /// Adds the weighted values of a block to each query's result.

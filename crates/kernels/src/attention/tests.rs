@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    AttentionGradients, Heads, Operands, Run, Sees, Span, attention_on,
+    AttentionGradients, Heads, Operands, Run, Scoring, Sees, Span, attention_on,
     backward::attention_backward_on,
 };
 use crate::{random::Random, simd::Path};
@@ -19,7 +19,7 @@ struct Case {
     spans: Vec<Span>,
     window: Option<u32>,
     heads: Heads,
-    scale: f32,
+    scoring: Scoring,
 }
 
 impl Case {
@@ -54,7 +54,7 @@ impl Case {
             tokens += len;
         }
         let (t, width) = (tokens as usize, heads.key_value * heads.dim);
-        let scale = 2.5 / (heads.dim as f32).sqrt();
+        let scoring = Scoring::scaled(2.5 / (heads.dim as f32).sqrt());
         Self {
             q: random.numbers(t * heads.query * heads.dim).iter().map(|q| q * 4.0).collect(),
             k: random.numbers(t * width),
@@ -65,16 +65,16 @@ impl Case {
             spans,
             window,
             heads,
-            scale,
+            scoring,
         }
     }
 
     fn attend(&self, path: Path) -> Vec<f32> {
-        let Self { q, k, v, past_k, past_v, runs, spans, window, heads, scale } = self;
-        let (heads, scale) = (*heads, *scale);
+        let Self { q, k, v, past_k, past_v, runs, spans, window, heads, scoring } = self;
+        let (heads, scoring) = (*heads, *scoring);
         let sees = Sees { runs, spans, window: *window };
         let mut out = vec![f32::NAN; q.len()];
-        let operands = Operands { q, k, v, past_k, past_v, sees, heads, scale };
+        let operands = Operands { q, k, v, past_k, past_v, sees, heads, scoring };
         attention_on(path, &operands, &mut out);
         out
     }
@@ -105,8 +105,12 @@ impl Case {
                         (&k[start..][..dim], &v[start..][..dim])
                     };
                     let dot = |k: &[f64]| -> f64 { q.iter().zip(k).map(|(q, k)| q * k).sum() };
-                    let scores: Vec<f64> =
-                        seen.iter().map(|s| dot(at(s).0) * f64::from(self.scale)).collect();
+                    let scored = |dot: f64| {
+                        let scaled = dot * f64::from(self.scoring.scale);
+                        let cap = self.scoring.softcap.map(f64::from);
+                        cap.map_or(scaled, |cap| cap * (scaled / cap).tanh())
+                    };
+                    let scores: Vec<f64> = seen.iter().map(|s| scored(dot(at(s).0))).collect();
                     let max = scores.iter().copied().fold(f64::MIN, f64::max);
                     let weights: Vec<f64> = scores.iter().map(|s| (s - max).exp()).collect();
                     let total: f64 = weights.iter().sum();
@@ -139,7 +143,7 @@ impl Case {
             let [mut q, mut k, mut v] =
                 [&self.q, &self.k, &self.v].map(|x| vec![f32::NAN; x.len()]);
             let gradients = AttentionGradients { q: &mut q, k: &mut k, v: &mut v };
-            let Self { runs, spans, window, heads, scale, .. } = self;
+            let Self { runs, spans, window, heads, scoring, .. } = self;
             let operands = Operands {
                 q: &self.q,
                 k: &self.k,
@@ -148,7 +152,7 @@ impl Case {
                 past_v: &self.past_v,
                 sees: Sees { runs, spans, window: *window },
                 heads: *heads,
-                scale: *scale,
+                scoring: *scoring,
             };
             attention_backward_on(path, &operands, &out, &g_out, gradients);
             for ((gradient, direction), slope) in [q, k, v].iter().zip(&directions).zip(slopes) {
@@ -182,9 +186,12 @@ proptest! {
         runs in 1..7_usize,
         longest in prop::sample::select(&[1_usize, 3, 40, 90][..]),
         window in prop::option::of(1..200_u32),
+        softcap in prop::option::of(0.5_f32..50.0),
     ) {
         let heads = Heads { query: groups * key_value, key_value, dim };
-        Case::random(seed, heads, runs, longest, window).check();
+        let mut case = Case::random(seed, heads, runs, longest, window);
+        case.scoring.softcap = softcap;
+        case.check();
     }
 }
 
@@ -225,7 +232,7 @@ fn a_run_does_not_depend_on_the_others() {
 #[test]
 fn huge_scores_do_not_overflow() {
     let mut case = Case::random(4, Heads { query: 2, key_value: 1, dim: 8 }, 3, 70, None);
-    case.scale = 1000.0;
+    case.scoring.scale = 1000.0;
     let expected = case.naive();
     for (got, expected) in case.attend(Path::active()).iter().zip(expected) {
         assert!((f64::from(*got) - expected).abs() < 1e-2, "{got} {expected}");
@@ -257,8 +264,11 @@ proptest! {
         runs in 1_usize..7,
         longest in prop::sample::select(vec![1_usize, 5, 90]),
         window in prop::option::of(1_u32..40),
+        softcap in prop::option::of(0.5_f32..50.0),
     ) {
         let heads = Heads { query: group * key_value, key_value, dim };
-        Case::random(seed, heads, runs, longest, window).check_gradients(seed);
+        let mut case = Case::random(seed, heads, runs, longest, window);
+        case.scoring.softcap = softcap;
+        case.check_gradients(seed);
     }
 }

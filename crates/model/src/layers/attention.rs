@@ -1,8 +1,11 @@
-//! Grouped attention with rotary positions (arxiv.org/abs/2305.13245).
+//! Grouped attention (arxiv.org/abs/2305.13245).
+
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
+use fidelio_ops::Scoring;
 
-use super::{Linear, Rotary};
+use super::{Branches, Linear, NormConfig, RmsNorm, Rotary};
 use crate::{
     footprint::{Kept, Learns},
     loader::Loader,
@@ -10,80 +13,149 @@ use crate::{
     pass::Pass,
 };
 
-/// Sizes of an attention layer.
+/// Sizes of an attention layer, and which of its linear layers have biases.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct AttentionConfig {
     pub(crate) hidden_size: usize,
     pub(crate) query_heads: usize,
     pub(crate) key_value_heads: usize,
     pub(crate) head_dim: usize,
+    /// Of queries, keys and values.
     pub(crate) bias: bool,
+    /// Of the output.
+    pub(crate) output_bias: bool,
 }
 
 /// Queries, keys and values of `h` heads; several query heads share a key head.
 pub(crate) struct Attention {
-    q_proj: Linear,
-    k_proj: Linear,
-    v_proj: Linear,
+    /// `q_proj`, `k_proj` and `v_proj`, or `qkv_proj`.
+    qkv: Branches<3>,
     o_proj: Linear,
+    /// `q_norm` and `k_norm`, over a head or over all heads together.
+    norms: Option<[RmsNorm; 2]>,
     config: AttentionConfig,
+    /// None: positions play no part.
+    rotary: Option<Arc<Rotary>>,
+    window: Option<u32>,
+    scoring: Scoring,
+}
+
+impl AttentionConfig {
+    fn queries(&self) -> usize {
+        self.query_heads * self.head_dim
+    }
+
+    fn keys(&self) -> usize {
+        self.key_value_heads * self.head_dim
+    }
 }
 
 impl Attention {
+    /// `{at}.self_attn` without positions, norms and window, and with the usual scale; see below.
     pub(crate) fn load(at: &str, config: &AttentionConfig, loader: &mut Loader<'_>) -> Self {
-        let config = *config;
-        let (hidden, d) = (config.hidden_size, config.head_dim);
-        let mut load =
-            |name: &str, sizes| Linear::load(&format!("{at}.{name}"), sizes, config.bias, loader);
-        Self {
-            q_proj: load("q_proj", [hidden, config.query_heads * d]),
-            k_proj: load("k_proj", [hidden, config.key_value_heads * d]),
-            v_proj: load("v_proj", [hidden, config.key_value_heads * d]),
-            o_proj: load("o_proj", [config.query_heads * d, hidden]),
-            config,
-        }
+        let (queries, keys) = (config.queries(), config.keys());
+        let names = ["q_proj", "k_proj", "v_proj"];
+        let (hidden, outputs) = (config.hidden_size, [queries, keys, keys]);
+        let at = format!("{at}.self_attn");
+        let qkv = Branches::apart(&at, names, hidden, outputs, config.bias, loader);
+        Self::over(qkv, &at, config, loader)
+    }
+
+    /// With queries, keys and values in one layer, in this order; without biases there.
+    pub(crate) fn load_fused(at: &str, config: &AttentionConfig, loader: &mut Loader<'_>) -> Self {
+        let (queries, keys) = (config.queries(), config.keys());
+        let (at, hidden) = (format!("{at}.self_attn"), config.hidden_size);
+        let fused = format!("{at}.qkv_proj");
+        let qkv = Branches::fused(&fused, hidden, [queries, keys, keys], loader);
+        Self::over(qkv, &at, config, loader)
+    }
+
+    fn over(qkv: Branches<3>, at: &str, config: &AttentionConfig, loader: &mut Loader<'_>) -> Self {
+        let sizes = [config.queries(), config.hidden_size];
+        let o_proj = Linear::load(&format!("{at}.o_proj"), sizes, config.output_bias, loader);
+        let scoring = Scoring::scaled(1.0 / (config.head_dim as f32).sqrt());
+        Self { qkv, o_proj, norms: None, config: *config, rotary: None, window: None, scoring }
+    }
+
+    /// Turning queries and keys by their positions.
+    pub(crate) fn turned(self, rotary: Arc<Rotary>) -> Self {
+        Self { rotary: Some(rotary), ..self }
+    }
+
+    /// Seeing at most so many tokens back, the token itself included.
+    pub(crate) fn within(self, window: Option<u32>) -> Self {
+        Self { window, ..self }
+    }
+
+    /// With norms of queries and keys before they are turned, `{at}.self_attn.q_norm` and `k_norm`
+    /// of these sizes: those of a head or of all heads.
+    pub(crate) fn normed(
+        self,
+        at: &str,
+        sizes: [usize; 2],
+        config: NormConfig,
+        loader: &mut Loader<'_>,
+    ) -> Self {
+        let [q, k] = sizes;
+        let mut norm =
+            |name, size| RmsNorm::load(&format!("{at}.self_attn.{name}"), size, config, loader);
+        Self { norms: Some([norm("q_norm", q), norm("k_norm", k)]), ..self }
+    }
+
+    /// With scores made in another way.
+    pub(crate) fn scored(self, scoring: Scoring) -> Self {
+        Self { scoring, ..self }
     }
 
     /// `[t, hidden]` to the same; each token sees what `pass` lets it see.
-    pub(crate) fn forward(
-        &self,
-        x: Tensor<2>,
-        rotary: &Rotary,
-        pass: &mut Pass<'_>,
-        layer: usize,
-    ) -> Tensor<2> {
+    pub(crate) fn forward(&self, layer: usize, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
         let AttentionConfig { query_heads, key_value_heads, head_dim: d, .. } = self.config;
         let t = x.dims()[0];
+        let [q, k, v] = self.qkv.forward(x, pass); // [t, h·d]
+        let [q, k] = match &self.norms {
+            Some([q_norm, k_norm]) => [q_norm.forward_parts(q), k_norm.forward_parts(k)],
+            None => [q, k],
+        };
         // [t, h·d] -> [t, h, d]
-        let q = self.q_proj.forward(x.clone(), pass).reshape([t, query_heads, d]);
-        let k = self.k_proj.forward(x.clone(), pass).reshape([t, key_value_heads, d]);
-        let v = self.v_proj.forward(x, pass).reshape([t, key_value_heads, d]);
-        let turn = pass.turn(rotary);
-        let (q, k) = (turn.apply(q), turn.apply(k));
-        let scale = 1.0 / (d as f32).sqrt();
-        let out = pass.attend(layer, q, k, v, scale); // [t, h, d]
+        let q = q.reshape([t, query_heads, d]);
+        let [k, v] = [k, v].map(|x| x.reshape([t, key_value_heads, d]));
+        let (q, k) = match &self.rotary {
+            Some(rotary) => {
+                let turn = pass.turn(rotary);
+                (turn.apply(q), turn.apply(k))
+            }
+            None => (q, k),
+        };
+        let out = pass.attend(layer, [q, k, v], self.window, self.scoring); // [t, h, d]
         self.o_proj.forward(out.reshape([t, query_heads * d]), pass)
     }
 
     /// Keeps queries, keys, values and its result; no score.
     pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
-        let AttentionConfig { hidden_size, query_heads, key_value_heads, head_dim, .. } =
-            self.config;
-        let (queries, keys) = (query_heads * head_dim, key_value_heads * head_dim);
-        let asked = [&self.q_proj, &self.k_proj, &self.v_proj].map(|it| it.kept(tracked, learns));
-        let tracked = asked.iter().any(|it| it.tracked);
-        let out = self.o_proj.kept(tracked, learns);
-        let floats = asked.iter().map(|it| it.floats).sum::<usize>()
+        let (queries, keys) = (self.config.queries(), self.config.keys());
+        let asked = self.qkv.kept(tracked, learns);
+        let normed = match &self.norms {
+            Some([q_norm, k_norm]) => {
+                let q = q_norm.kept_of_parts(queries, asked.tracked, learns);
+                let k = k_norm.kept_of_parts(keys, asked.tracked, learns);
+                Kept { floats: q.floats + k.floats, tracked: q.tracked || k.tracked }
+            }
+            None => Kept { floats: 0, tracked: asked.tracked },
+        };
+        let out = self.o_proj.kept(normed.tracked, learns);
+        let floats = asked.floats
+            + normed.floats
             + out.floats
-            + if asked.iter().any(|it| it.operand) { hidden_size } else { 0 }
-            + if tracked { 2 * queries + 2 * keys } else { 0 }
-            + if out.operand && !tracked { queries } else { 0 };
+            + if normed.tracked { 2 * queries + 2 * keys } else { 0 }
+            + if out.operand && !normed.tracked { queries } else { 0 };
         Kept { floats, tracked: out.tracked }
     }
 
     pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
-        for layer in [&mut self.q_proj, &mut self.k_proj, &mut self.v_proj, &mut self.o_proj] {
-            layer.parameters(each);
+        self.qkv.parameters(each);
+        self.o_proj.parameters(each);
+        for norm in self.norms.iter_mut().flatten() {
+            norm.parameters(each);
         }
     }
 }

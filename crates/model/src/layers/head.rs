@@ -10,12 +10,14 @@ use super::RmsNorm;
 pub(crate) struct Head<'a> {
     norm: &'a RmsNorm,
     output: &'a Weight,
+    /// Bends logits to stay between it and its negative.
+    softcap: Option<f32>,
 }
 
 impl<'a> Head<'a> {
     /// `output` is the table of token embeddings where the two are tied.
-    pub(crate) fn new(norm: &'a RmsNorm, output: &'a Weight) -> Self {
-        Self { norm, output }
+    pub(crate) fn new(norm: &'a RmsNorm, output: &'a Weight, softcap: Option<f32>) -> Self {
+        Self { norm, output, softcap }
     }
 
     pub(crate) fn vocabulary(&self) -> usize {
@@ -38,26 +40,27 @@ impl<'a> Head<'a> {
 
     /// All logits of picked tokens, one vector each.
     pub(crate) fn logits(&self, picked: Tensor<2>) -> Vec<Vec<f32>> {
-        let data = self.output.linear(picked).into_data();
-        let logits = data.as_slice::<f32>().expect("logits are f32");
+        let logits = self.output.logits(picked, self.softcap);
         logits.chunks_exact(self.vocabulary()).map(<[f32]>::to_vec).collect()
     }
 
     pub(crate) fn top(&self, picked: Tensor<2>, k: usize, also: &[u32]) -> Vec<Top> {
-        self.output.top_logits(picked, k, also)
+        self.output.top_logits(picked, k, also, self.softcap)
     }
 
     pub(crate) fn scores(&self, picked: Tensor<2>, asked: Vec<Asked>) -> Vec<TokenScore> {
-        self.output.token_scores(picked, asked)
+        self.output.token_scores(picked, asked, self.softcap)
     }
 
     /// Logits that [`Self::loss`] has at a time for so many tokens, in bytes.
     pub(crate) fn loss_bytes(&self, tokens: usize) -> usize {
-        self.output.loss_bytes(tokens)
+        // Bent logits stay beside their gradient.
+        let copies = if self.softcap.is_some() { 2 } else { 1 };
+        copies * self.output.loss_bytes(tokens)
     }
 
     /// The loss at picked tokens, which stand outside of any graph.
     pub(crate) fn loss(&self, picked: Tensor<2>, targets: &[Weighed], of_weight: bool) -> Loss {
-        self.output.loss(picked, targets, of_weight)
+        self.output.loss(picked, targets, self.softcap, of_weight)
     }
 }

@@ -1,8 +1,9 @@
-//! The gated feed-forward layer, SwiGLU (arxiv.org/abs/2002.05202).
+//! The gated feed-forward layer, SwiGLU and GeGLU (arxiv.org/abs/2002.05202).
 
 use burn::tensor::Tensor;
+use fidelio_ops::Activation;
 
-use super::Linear;
+use super::{Branches, Linear};
 use crate::{
     footprint::{Kept, Learns},
     loader::Loader,
@@ -10,46 +11,61 @@ use crate::{
     pass::Pass,
 };
 
-/// `down(silu(gate(x)) · up(x))`.
+/// `down(activation(gate(x)) · up(x))`.
 pub(crate) struct GatedMlp {
-    gate_proj: Linear,
-    up_proj: Linear,
+    /// `gate_proj` and `up_proj`, or `gate_up_proj`.
+    gate_up: Branches<2>,
     down_proj: Linear,
+    activation: Activation,
 }
 
 impl GatedMlp {
+    /// `{at}.mlp`
     pub(crate) fn load(
         at: &str,
         [hidden, inner]: [usize; 2],
         bias: bool,
+        activation: Activation,
         loader: &mut Loader<'_>,
     ) -> Self {
+        let (at, names) = (format!("{at}.mlp"), ["gate_proj", "up_proj"]);
         Self {
-            gate_proj: Linear::load(&format!("{at}.gate_proj"), [hidden, inner], bias, loader),
-            up_proj: Linear::load(&format!("{at}.up_proj"), [hidden, inner], bias, loader),
+            gate_up: Branches::apart(&at, names, hidden, [inner, inner], bias, loader),
             down_proj: Linear::load(&format!("{at}.down_proj"), [inner, hidden], bias, loader),
+            activation,
+        }
+    }
+
+    /// With gate and up in one layer, the gate first; without biases.
+    pub(crate) fn load_fused(
+        at: &str,
+        [hidden, inner]: [usize; 2],
+        activation: Activation,
+        loader: &mut Loader<'_>,
+    ) -> Self {
+        let at = format!("{at}.mlp");
+        let fused = format!("{at}.gate_up_proj");
+        Self {
+            gate_up: Branches::fused(&fused, hidden, [inner, inner], loader),
+            down_proj: Linear::load(&format!("{at}.down_proj"), [inner, hidden], false, loader),
+            activation,
         }
     }
 
     /// `[t, hidden]` to the same.
     pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
-        let gate = self.gate_proj.forward(x.clone(), pass); // [t, inner]
-        let up = self.up_proj.forward(x, pass);
-        self.down_proj.forward(fidelio_ops::gated_silu(gate, up), pass)
+        let [gate, up] = self.gate_up.forward(x, pass); // [t, inner]
+        self.down_proj.forward(fidelio_ops::gated(gate, up, self.activation), pass)
     }
 
     /// Keeps `gate` and `up`, and what its layers keep of their operands.
     pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
-        let [inner, hidden] = self.up_proj.dims();
-        let gate = self.gate_proj.kept(tracked, learns);
-        let up = self.up_proj.kept(tracked, learns);
-        let tracked = gate.tracked || up.tracked;
-        let down = self.down_proj.kept(tracked, learns);
-        let floats = gate.floats
-            + up.floats
+        let [_, inner] = self.down_proj.dims();
+        let gate_up = self.gate_up.kept(tracked, learns);
+        let down = self.down_proj.kept(gate_up.tracked, learns);
+        let floats = gate_up.floats
             + down.floats
-            + if gate.operand || up.operand { hidden } else { 0 }
-            + if tracked { 2 * inner } else { 0 }
+            + if gate_up.tracked { 2 * inner } else { 0 }
             + if down.operand { inner } else { 0 };
         Kept { floats, tracked: down.tracked }
     }
@@ -57,14 +73,13 @@ impl GatedMlp {
     /// Floats per token that it works with on the way back: the gradients of its operand, of the
     /// product (in place of the product itself, where that was kept), and of both its factors.
     pub(crate) fn working(&self, learns: &Learns<'_>) -> usize {
-        let [inner, hidden] = self.up_proj.dims();
+        let [hidden, inner] = self.down_proj.dims();
         let product_was_kept = self.down_proj.kept(true, learns).operand;
         hidden + inner * if product_was_kept { 2 } else { 3 }
     }
 
     pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
-        for layer in [&mut self.gate_proj, &mut self.up_proj, &mut self.down_proj] {
-            layer.parameters(each);
-        }
+        self.gate_up.parameters(each);
+        self.down_proj.parameters(each);
     }
 }

@@ -1,36 +1,34 @@
-//! Rotary position embedding (arxiv.org/abs/2104.09864) and its scalings.
+//! Rotary position embedding (arxiv.org/abs/2104.09864).
+
+mod scaling;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use fidelio_backend::{BackendError, RotaryScaling};
 use serde::Deserialize;
 
 use super::refuse;
+pub(crate) use scaling::RotaryParameters;
+use scaling::Trained;
 
 /// The rotary keys of `config.json`, in their older and newer places.
-#[derive(Debug, Clone, Deserialize)]
-pub(crate) struct RotaryConfig {
-    rope_theta: Option<f64>,
-    rope_scaling: Option<Scaling>,
-    /// Newer checkpoints keep both here.
-    rope_parameters: Option<Scaling>,
-}
-
-/// How positions are stretched, as `config.json` writes it.
 #[derive(Debug, Clone, Default, Deserialize)]
-struct Scaling {
-    #[serde(alias = "type")]
-    rope_type: Option<String>,
-    rope_theta: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<f64>,
+pub(crate) struct RotaryConfig {
+    pub(crate) rope_theta: Option<f64>,
+    pub(crate) rope_scaling: Option<RotaryParameters>,
+    /// Newer checkpoints keep both here.
+    pub(crate) rope_parameters: Option<RotaryParameters>,
+    /// The share of each head's channels that is turned.
+    pub(crate) partial_rotary_factor: Option<f64>,
+    /// What some kinds of scaling stretch from, where it stands outside of them.
+    pub(crate) original_max_position_embeddings: Option<f64>,
 }
 
 /// The angle of each channel pair per position.
 #[derive(Debug)]
 pub(crate) struct Rotary {
     frequencies: Vec<f32>,
+    /// Cosines and sines are multiplied with this, so that scores become sharper.
+    amplitude: f32,
 }
 
 /// Cosines and sines of some positions: `[t, d/2]` each.
@@ -47,6 +45,8 @@ impl Turn {
     }
 }
 
+const PARTIAL: &str = "partial_rotary_factor";
+
 impl Rotary {
     /// The context length that the scaling gives, and the angles for it.
     /// `chosen` (from a run file) replaces the checkpoint's own scaling.
@@ -56,70 +56,54 @@ impl Rotary {
         head_dim: usize,
         context: usize,
     ) -> Result<(usize, Self), BackendError> {
-        let written = config.rope_parameters.as_ref().or(config.rope_scaling.as_ref());
+        let share = config.share();
+        if (share - 1.0).abs() > f64::EPSILON {
+            return refuse(PARTIAL, format!("is {share}; this architecture turns whole heads"));
+        }
+        Self::over(config, chosen, head_dim, context)
+    }
+
+    /// The same for an architecture that may turn the first channels of each head only.
+    pub(crate) fn partial(
+        config: &RotaryConfig,
+        chosen: Option<RotaryScaling>,
+        head_dim: usize,
+        context: usize,
+    ) -> Result<(usize, Self), BackendError> {
+        let share = config.share();
+        let turned = (head_dim as f64 * share) as usize;
+        if !(share > 0.0 && share <= 1.0) || turned == 0 || !turned.is_multiple_of(2) {
+            let problem = format!("is {share}, which turns {turned} of {head_dim} channels");
+            return refuse(PARTIAL, problem);
+        }
+        Self::over(config, chosen, turned, context)
+    }
+
+    fn over(
+        config: &RotaryConfig,
+        chosen: Option<RotaryScaling>,
+        head_dim: usize,
+        context: usize,
+    ) -> Result<(usize, Self), BackendError> {
+        let written = config.written();
         let base = written
             .and_then(|scaling| scaling.rope_theta)
             .or(config.rope_theta)
             .unwrap_or(10_000.0);
-        let scaling = match chosen {
-            Some(RotaryScaling::Linear { factor }) => Scaling::of("linear", factor),
-            Some(RotaryScaling::Dynamic { factor }) => Scaling::of("dynamic", factor),
-            None => written.cloned().unwrap_or_default(),
+        let original = config.original_max_position_embeddings;
+        let trained = Trained { base, head_dim, context, original };
+        let stretched = match chosen {
+            Some(RotaryScaling::Linear { factor }) => {
+                let (_, rotary) = RotaryParameters::of("linear", factor).stretch(&trained)?;
+                // A checkpoint made with a scaling already counts it in its context; this one is not.
+                ((context as f64 * factor) as usize, rotary)
+            }
+            Some(RotaryScaling::Dynamic { factor }) => {
+                RotaryParameters::of("dynamic", factor).stretch(&trained)?
+            }
+            None => written.cloned().unwrap_or_default().stretch(&trained)?,
         };
-        let stretched = |factor: f64| (context as f64 * factor) as usize;
-        match scaling.rope_type.as_deref() {
-            None | Some("default") => Ok((context, Self::plain(base, head_dim))),
-            Some("linear") => {
-                let factor = scaling.need("factor", scaling.factor)?;
-                let mut rotary = Self::plain(base, head_dim);
-                rotary.frequencies.iter_mut().for_each(|f| *f /= factor as f32);
-                // A checkpoint made with a scaling already counts it in its context.
-                let context = if chosen.is_some() { stretched(factor) } else { context };
-                Ok((context, rotary))
-            }
-            Some("dynamic") => {
-                let factor = scaling.need("factor", scaling.factor)?;
-                let (d, trained) = (head_dim as f64, context as f64);
-                // NTK-aware base for the whole stretched length, fixed here so that cached keys
-                // never change: b · (f·n/m − (f−1))^(d/(d−2)) with n = f·m.
-                let grown = (factor * (factor * trained) / trained) - (factor - 1.0);
-                Ok((stretched(factor), Self::plain(base * grown.powf(d / (d - 2.0)), head_dim)))
-            }
-            Some("llama3") => Ok((context, Self::llama3(&scaling, base, head_dim)?)),
-            Some(other) => refuse("rope_scaling.rope_type", format!("`{other}` is not built")),
-        }
-    }
-
-    /// θ_i = base^(−2i/d), in 32 bits as the reference implementations compute it.
-    fn plain(base: f64, head_dim: usize) -> Self {
-        let frequencies = (0..head_dim / 2)
-            .map(|i| 1.0 / (base as f32).powf((2 * i) as f32 / head_dim as f32))
-            .collect();
-        Self { frequencies }
-    }
-
-    /// Llama 3.1: long waves are stretched, short ones kept, those between blended.
-    fn llama3(scaling: &Scaling, base: f64, head_dim: usize) -> Result<Self, BackendError> {
-        let factor = scaling.need("factor", scaling.factor)? as f32;
-        let low = scaling.need("low_freq_factor", scaling.low_freq_factor)? as f32;
-        let high = scaling.need("high_freq_factor", scaling.high_freq_factor)? as f32;
-        let trained = scaling
-            .need("original_max_position_embeddings", scaling.original_max_position_embeddings)?
-            as f32;
-        if high <= low {
-            return refuse("rope_scaling.high_freq_factor", "must be above low_freq_factor".into());
-        }
-        let mut rotary = Self::plain(base, head_dim);
-        for f in &mut rotary.frequencies {
-            let wave = 2.0 * std::f32::consts::PI / *f;
-            if wave > trained / low {
-                *f /= factor;
-            } else if wave >= trained / high {
-                let smooth = (trained / wave - low) / (high - low);
-                *f = (1.0 - smooth) * *f / factor + smooth * *f;
-            }
-        }
-        Ok(rotary)
+        Ok(stretched)
     }
 
     pub(crate) fn at(&self, positions: &[u32], device: &Device) -> Turn {
@@ -129,8 +113,8 @@ impl Rotary {
         for &position in positions {
             for frequency in &self.frequencies {
                 let (s, c) = (position as f32 * frequency).sin_cos();
-                cos.push(c);
-                sin.push(s);
+                cos.push(c * self.amplitude);
+                sin.push(s * self.amplitude);
             }
         }
         let tensor = |data| Tensor::from_data(TensorData::new(data, [t, half]), device);
@@ -138,20 +122,15 @@ impl Rotary {
     }
 }
 
-impl Scaling {
-    fn of(kind: &str, factor: f64) -> Self {
-        Self { rope_type: Some(kind.into()), factor: Some(factor), ..Self::default() }
+impl RotaryConfig {
+    fn written(&self) -> Option<&RotaryParameters> {
+        self.rope_parameters.as_ref().or(self.rope_scaling.as_ref())
     }
 
-    fn need(&self, key: &str, value: Option<f64>) -> Result<f64, BackendError> {
-        match value {
-            Some(value) if value.is_finite() && value > 0.0 => Ok(value),
-            Some(value) => refuse(&format!("rope_scaling.{key}"), format!("is {value}")),
-            None => refuse(
-                &format!("rope_scaling.{key}"),
-                format!("is missing (rope_type `{}`)", self.rope_type.as_deref().unwrap_or("")),
-            ),
-        }
+    /// The share of each head's channels that is turned.
+    fn share(&self) -> f64 {
+        let written = self.written().and_then(|written| written.partial_rotary_factor);
+        written.or(self.partial_rotary_factor).unwrap_or(1.0)
     }
 }
 
@@ -191,13 +170,60 @@ mod tests {
     }
 
     #[test]
+    fn yarn_blends_between_channels_that_turn_often_and_hardly() {
+        let scaling = serde_json::json!({"rope_type": "yarn", "factor": 4.0,
+            "original_max_position_embeddings": 64});
+        let json = serde_json::json!({"rope_theta": 10000.0, "rope_scaling": scaling});
+        check(json.clone(), [1.0, 0.0625, 0.0025, 0.000_25]);
+        let (context, built) = rotary(json).unwrap();
+        assert_eq!(context, 256);
+        assert!((built.amplitude - 1.138_629_4).abs() < 1e-6);
+        let scaling = serde_json::json!({"type": "yarn", "factor": 4.0, "beta_fast": 16.0,
+            "truncate": false, "attention_factor": 1.25,
+            "original_max_position_embeddings": 1024});
+        let json = serde_json::json!({"rope_theta": 10000.0, "rope_scaling": scaling});
+        check(json.clone(), [1.0, 0.1, 0.003_821_215, 0.000_25]);
+        assert!((rotary(json).unwrap().1.amplitude - 1.25).abs() < 1e-6);
+    }
+
+    #[test]
+    fn longrope_stays_within_the_original_context() {
+        let json = serde_json::json!({"rope_theta": 10000.0,
+            "original_max_position_embeddings": 16,
+            "rope_scaling": {"type": "longrope", "short_factor": [1.0, 1.5, 2.0, 4.0],
+                "long_factor": [2.0, 3.0, 4.0, 8.0]}});
+        check(json.clone(), [1.0, 0.066_666_67, 0.005, 0.000_25]);
+        let (context, built) = rotary(json).unwrap();
+        assert_eq!(context, 16);
+        // √(1 + ln(64 / 16) / ln(16))
+        assert!((built.amplitude - 1.224_744_9).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_part_of_each_head_is_turned_as_a_smaller_head_would_be() {
+        let half = serde_json::json!({"rope_parameters": {"partial_rotary_factor": 0.5}});
+        let config: RotaryConfig = serde_json::from_value(half).unwrap();
+        let (_, rotary) = Rotary::partial(&config, None, 8, 64).unwrap();
+        let (_, whole) = Rotary::new(&RotaryConfig::default(), None, 4, 64).unwrap();
+        assert_eq!(rotary.frequencies, whole.frequencies);
+        let odd = RotaryConfig { partial_rotary_factor: Some(0.4), ..RotaryConfig::default() };
+        let error = Rotary::partial(&odd, None, 8, 64).unwrap_err().to_string();
+        assert!(error.contains("turns 3 of 8 channels"), "{error}");
+    }
+
+    #[test]
     fn unknown_kinds_and_missing_factors_are_refused() {
         for (json, key) in [
             (
-                serde_json::json!({"rope_scaling": {"rope_type": "yarn", "factor": 2.0}}),
-                "rope_type",
+                serde_json::json!({"rope_scaling": {"rope_type": "spiral", "factor": 2.0}}),
+                "`spiral` is not built",
             ),
             (serde_json::json!({"rope_scaling": {"rope_type": "linear"}}), "factor"),
+            (
+                serde_json::json!({"rope_scaling": {"rope_type": "linear", "factor": 2.0, "mscale": 1}}),
+                "mscale",
+            ),
+            (serde_json::json!({"partial_rotary_factor": 0.5}), "partial_rotary_factor"),
         ] {
             let error = rotary(json).unwrap_err().to_string();
             assert!(error.contains(key), "{error}");

@@ -11,7 +11,23 @@ use fidelio_backend::{
 use fidelio_model::BurnBackend;
 
 /// Every reference checkpoint.
-pub(crate) const NAMES: [&str; 4] = ["llama", "llama-bias-llama3", "llama-linear", "mistral"];
+pub(crate) const NAMES: &[&str] = &[
+    "llama",
+    "llama-bias-llama3",
+    "llama-linear",
+    "mistral",
+    "qwen2",
+    "qwen2-window",
+    "qwen3",
+    "gemma2",
+    "gemma3",
+    "gemma3-variant",
+    "phi3",
+    "phi3-longrope",
+    "qwen3-yarn",
+    "smollm3",
+    "olmo2",
+];
 
 /// The engines that tests run on, the default first: all that are compiled in, or the one that
 /// `FIDELIO_TEST_DEVICE` names (`cargo xtask test --device`).

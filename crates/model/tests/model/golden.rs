@@ -1,9 +1,14 @@
 //! Logits and losses of tiny checkpoints, as transformers computes them
-//! (`tests/make_goldens.py`).
+//! (`tests/make_goldens.py`), from its own files and from those that llama.cpp's converter makes of
+//! them (`tests/make_ggufs.py`).
 
 use std::collections::BTreeMap;
 
-use fidelio_backend::{Ask, Batch, Parent, RowStep, RowTo, Session, Shape, Target, Want, Wanted};
+use fidelio_backend::{
+    Ask, Backend as _, Batch, DeviceId, OpenSpec, Parent, RowStep, RowTo, Session, Shape, Target,
+    Want, Wanted,
+};
+use fidelio_weights::Checkpoint;
 use serde::Deserialize;
 
 use crate::checkpoint::{Golden, NAMES, engines};
@@ -20,15 +25,41 @@ fn logits_and_losses_equal_transformers() {
     for backend in engines() {
         for name in NAMES {
             let golden = Golden::read(name);
-            let cases = std::fs::read(golden.folder.join("cases.json")).unwrap();
-            let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
-            let mut session = golden.open(&backend);
-            for case in cases {
-                let at = format!("{name} on {}, {} tokens", backend.name(), case.ids.len());
-                check_logits(&at, session.as_mut(), &case);
-                check_loss(&at, session.as_mut(), &case);
-            }
+            let at = format!("{name} on {}", backend.name());
+            check(&at, &golden, golden.open(&backend).as_mut());
         }
+    }
+}
+
+#[test]
+fn ggufs_of_the_same_weights_give_the_same() {
+    let backend = engines().remove(0);
+    let goldens: Vec<Golden> = NAMES.iter().map(|name| Golden::read(name)).collect();
+    let with_gguf: Vec<(&Golden, Checkpoint)> = goldens
+        .iter()
+        .filter_map(|golden| {
+            let file = golden.folder.join("model.gguf");
+            file.exists().then(|| (golden, Checkpoint::open(&file).unwrap()))
+        })
+        .collect();
+    assert_eq!(with_gguf.len(), 8);
+    for (golden, gguf) in with_gguf {
+        let at = gguf.path().display().to_string();
+        let spec = OpenSpec::new(gguf.config().clone());
+        let mut session = backend
+            .open(DeviceId(0), &spec, gguf.weights())
+            .unwrap_or_else(|error| panic!("{at}: {error}"));
+        check(&at, golden, session.as_mut());
+    }
+}
+
+fn check(at: &str, golden: &Golden, session: &mut dyn Session) {
+    let cases = std::fs::read(golden.folder.join("cases.json")).unwrap();
+    let cases: Vec<Case> = serde_json::from_slice(&cases).unwrap();
+    for case in cases {
+        let at = format!("{at}, {} tokens", case.ids.len());
+        check_logits(&at, session, &case);
+        check_loss(&at, session, &case);
     }
 }
 

@@ -212,13 +212,23 @@ pub(crate) fn named(tensors: Tensors) -> BTreeMap<String, TensorView> {
     tensors.0.into_iter().map(|(name, tensor)| (strip(&name), tensor)).collect()
 }
 
+const KINDS: &[&str] = &["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"];
+
+/// Checkpoints with adapters of PEFT's, and which.
+const ADAPTERS: [(&str, &[&str]); 4] = [
+    ("llama", KINDS),
+    ("llama-bias-llama3", KINDS),
+    ("gemma2", &["lora-rslora"]),
+    ("phi3", &["lora-fused"]),
+];
+
 #[test]
 fn logits_and_gradients_of_adapters_equal_peft() {
     for backend in engines() {
-        for model in ["llama", "llama-bias-llama3"] {
+        for (model, kinds) in ADAPTERS {
             let golden = Golden::read(model);
             let rows: Expected = json(&golden.folder.join("gradients.json"));
-            for kind in ["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"] {
+            for kind in kinds {
                 let at = format!("{model} {kind} on {}", backend.name());
                 let open = || golden.open(&backend);
                 check_adapter(&at, &open, &golden.folder.join(kind), &rows.rows);

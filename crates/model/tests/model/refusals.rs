@@ -67,7 +67,7 @@ fn a_tied_head_that_differs_is_refused() {
 fn what_is_not_built_is_refused_by_key() {
     for (key, value, part) in [
         ("hidden_act", json!("gelu"), "`hidden_act`"),
-        ("rope_parameters", json!({"rope_type": "yarn", "factor": 2.0}), "`yarn` is not built"),
+        ("rope_parameters", json!({"rope_type": "spiral"}), "`spiral` is not built"),
         ("num_key_value_heads", json!(3), "`num_key_value_heads`"),
         ("hidden_size", json!("wide"), "`hidden_size`"),
         ("model_type", json!("gpt2"), "`gpt2` is not supported"),
@@ -75,6 +75,66 @@ fn what_is_not_built_is_refused_by_key() {
         let complaint = complaint("llama", |golden| golden.config[key] = value);
         assert!(complaint.contains(part), "`{part}` is not in: {complaint}");
     }
+}
+
+/// What a family does not have, or not yet, and a key that nobody has looked at.
+#[test]
+fn what_would_change_the_numbers_is_refused_by_name() {
+    for (model, key, value, part) in [
+        ("llama", "attn_temperature_tuning", json!(true), "`attn_temperature_tuning`"),
+        ("llama", "quantization_config", json!({"quant_method": "awq"}), "`quantization_config`"),
+        ("llama", "partial_rotary_factor", json!(0.5), "`partial_rotary_factor`"),
+        ("llama", "rope_interleaved", json!(true), "only false is built"),
+        ("mistral", "attention_bias", json!(true), "`attention_bias`"),
+        ("mistral", "sliding_window", json!(0), "`sliding_window` in the model's config.json is 0"),
+        ("qwen2-window", "layer_types", json!(["full_attention"]), "1 entries for 2 layers"),
+        (
+            "qwen2-window",
+            "sliding_window",
+            json!(null),
+            "`sliding_window` in the model's config.json is missing",
+        ),
+        (
+            "qwen3",
+            "layer_types",
+            json!(["full_attention", "chunked_attention"]),
+            "`chunked_attention`",
+        ),
+        ("gemma2", "hidden_activation", json!("gelu"), "`hidden_activation`"),
+        ("gemma2", "final_logit_softcapping", json!(-1.0), "`final_logit_softcapping`"),
+        ("gemma3", "attn_logit_softcapping", json!(50.0), "`attn_logit_softcapping`"),
+        ("gemma3", "use_bidirectional_attention", json!(true), "`use_bidirectional_attention`"),
+        (
+            "gemma3",
+            "rope_parameters",
+            json!({"rope_type": "default"}),
+            "`rope_parameters.rope_type`",
+        ),
+        ("phi3", "rope_parameters", json!({"type": "longrope"}), "`rope_scaling.short_factor`"),
+        ("smollm3", "no_rope_layers", json!([1, 0]), "2 entries for 5 layers"),
+        ("olmo2", "sliding_window", json!(4096), "`sliding_window`"),
+    ] {
+        let complaint = complaint(model, |golden| golden.config[key] = value);
+        assert!(complaint.contains(part), "{model}: `{part}` is not in: {complaint}");
+    }
+}
+
+/// What exporters write that changes nothing.
+#[test]
+fn keys_without_effect_are_passed_over() {
+    let mut golden = Golden::read("llama");
+    for (key, value) in [
+        ("torch_dtype", json!("bfloat16")),
+        ("pretraining_tp", json!(1)),
+        ("is_llama_config", json!(true)),
+        ("rope_interleaved", json!(false)),
+        ("transformers.js_config", json!({"dtype": "q4"})),
+        ("rope_scaling", json!(null)),
+        ("sliding_window", json!(null)),
+    ] {
+        golden.config[key] = value;
+    }
+    golden.open(&engines().remove(0));
 }
 
 #[test]

@@ -1,25 +1,34 @@
 //! The settings of a GGUF model under the keys of Hugging Face's `config.json`.
 
+use fidelio_backend::Encoding;
 use serde_json::{Map, Value, json};
 
-use super::{metadata::Metadata, names::heads, rope_factors};
+use super::{
+    families::{self, Family},
+    metadata::{Metadata, Scalar, Value as Entry},
+    names::heads,
+    rope_factors,
+};
 use crate::{Fault, tensors::Stored};
 
 /// Builds the settings. A tensor that only encodes settings (`rope_freqs.weight`) is taken out of
 /// `stored` when its meaning could be written down.
 pub(super) fn config(metadata: &Metadata, stored: &mut Vec<Stored>) -> Result<Value, Fault> {
     let architecture = metadata.require_text("general.architecture")?;
+    let family = families::of(architecture);
     let mut settings = Settings { metadata, architecture, keys: Map::new() };
-    settings.set("model_type", json!(architecture));
-    if architecture == "llama" {
-        settings.set("architectures", json!(["LlamaForCausalLM"]));
-        settings.set("hidden_act", json!("silu"));
+    settings.set("model_type", json!(family.map_or(architecture, |family| family.model_type)));
+    if let Some(Family { class, activation: [key, name], .. }) = family {
+        settings.set("architectures", json!([class]));
+        settings.set(key, json!(name));
         settings.require(&["embedding_length", "block_count", "feed_forward_length"])?;
         settings.require(&["attention.head_count", "attention.layer_norm_rms_epsilon"])?;
     }
     settings.sizes()?;
     settings.heads()?;
     settings.rotary(stored)?;
+    settings.windows()?;
+    settings.of_family()?;
     settings.read_tensors(stored);
     settings.tokens()?;
     Ok(Value::Object(settings.keys))
@@ -61,7 +70,6 @@ impl Settings<'_> {
             ("num_hidden_layers", "block_count"),
             ("intermediate_size", "feed_forward_length"),
             ("max_position_embeddings", "context_length"),
-            ("sliding_window", "attention.sliding_window"),
             ("num_local_experts", "expert_count"),
             ("num_experts_per_tok", "expert_used_count"),
         ] {
@@ -72,6 +80,8 @@ impl Settings<'_> {
         for (key, suffix) in [
             ("rms_norm_eps", "attention.layer_norm_rms_epsilon"),
             ("layer_norm_eps", "attention.layer_norm_epsilon"),
+            ("attn_logit_softcapping", "attn_logit_softcapping"),
+            ("final_logit_softcapping", "final_logit_softcapping"),
         ] {
             if let Some(value) = self.float(suffix)? {
                 self.set(key, json!(value));
@@ -112,6 +122,7 @@ impl Settings<'_> {
             }
             self.set("rope_scaling", scaling);
         }
+        self.longrope(stored)?;
         let noted = self.metadata.text(rope_factors::KEY)?;
         if let Some(at) = stored.iter().position(|t| &*t.name == "rope_freqs.weight")
             && let Some(scaling) = rope_factors::llama3(&stored[at], base, noted)
@@ -119,6 +130,94 @@ impl Settings<'_> {
             stored.remove(at);
             self.set("rope_scaling", scaling);
         }
+        Ok(())
+    }
+
+    /// LongRoPE's divisors are tensors there.
+    fn longrope(&mut self, stored: &mut Vec<Stored>) -> Result<(), Fault> {
+        let mut scaling = json!({ "rope_type": "longrope" });
+        for (key, name) in [
+            ("short_factor", "rope_factors_short.weight"),
+            ("long_factor", "rope_factors_long.weight"),
+        ] {
+            let is_it = |tensor: &Stored| &*tensor.name == name && tensor.encoding == Encoding::F32;
+            let Some(at) = stored.iter().position(is_it) else { continue };
+            let (floats, _) = stored[at].bytes.as_chunks::<4>();
+            let floats: Vec<f32> = floats.iter().map(|it| f32::from_le_bytes(*it)).collect();
+            scaling[key] = json!(floats);
+            stored.remove(at);
+        }
+        if scaling["short_factor"].is_null() {
+            return Ok(());
+        }
+        scaling["original_max_position_embeddings"] =
+            json!(self.unsigned("rope.scaling.original_context_length")?);
+        scaling["attention_factor"] = json!(self.float("rope.scaling.attn_factor")?);
+        self.set("rope_scaling", scaling);
+        Ok(())
+    }
+
+    /// A window of 0 is none; the pattern is every so-manieth layer that sees everything, or a list.
+    fn windows(&mut self) -> Result<(), Fault> {
+        let window = self.unsigned("attention.sliding_window")?;
+        if let Some(window) = window {
+            self.set("sliding_window", json!((window > 0).then_some(window)));
+            if self.architecture == "llama" && window > 0 {
+                self.set("model_type", json!("mistral")); // what a Llama within a window is
+            }
+        }
+        let pattern = self.key("attention.sliding_window_pattern");
+        match self.metadata.get(&pattern) {
+            Some(Entry::Array(list)) => {
+                let kinds = list.scalars(&pattern)?.map(|entry| match entry {
+                    Scalar::Bool(true) => "sliding_attention",
+                    _ => "full_attention",
+                });
+                let kinds: Vec<&str> = kinds.collect();
+                self.set("layer_types", json!(kinds));
+            }
+            Some(_) => {
+                let every = self.metadata.unsigned(&pattern)?;
+                self.set("sliding_window_pattern", json!(every));
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// What llama.cpp knows of an architecture and its files do not say.
+    fn of_family(&mut self) -> Result<(), Fault> {
+        match self.architecture {
+            "smollm3" => self.set("no_rope_layer_interval", json!(4)),
+            "gemma2" => self.query_scale(46)?,
+            "gemma3" => {
+                self.query_scale(62)?;
+                if let Some(base) = self.float("rope.freq_base_swa")? {
+                    self.set("rope_local_base_freq", json!(base));
+                }
+                let layers = self.unsigned("block_count")?.unwrap_or(0);
+                if self.keys.get("sliding_window").is_none_or(Value::is_null) {
+                    self.set("sliding_window", Value::Null);
+                    self.set("layer_types", json!(vec!["full_attention"; layers as usize]));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Scores of Gemma are scaled by the width of a head, but for the largest model, which is known
+    /// by its layers, by what would be the width if heads filled the hidden states.
+    fn query_scale(&mut self, layers_of_largest: u64) -> Result<(), Fault> {
+        let largest = self.unsigned("block_count")? == Some(layers_of_largest);
+        let scalar = if largest {
+            let (hidden, heads) =
+                (self.unsigned("embedding_length")?, self.unsigned("attention.head_count")?);
+            json!(hidden.unwrap_or(0).checked_div(heads.unwrap_or(0)))
+        } else {
+            self.keys.get("head_dim").cloned().unwrap_or_default()
+        };
+        self.set("query_pre_attn_scalar", scalar);
         Ok(())
     }
 
@@ -131,7 +230,7 @@ impl Settings<'_> {
             let head = find("lm_head.weight").or_else(|| find("output.weight"));
             self.set("tie_word_embeddings", json!(head.is_none()));
         }
-        if self.architecture == "llama" {
+        if matches!(self.architecture, "llama" | "smollm3" | "qwen3" | "olmo2") {
             let has = |name| find(name).is_some();
             self.set("attention_bias", json!(has("model.layers.0.self_attn.q_proj.bias")));
             self.set("mlp_bias", json!(has("model.layers.0.mlp.gate_proj.bias")));

@@ -14,7 +14,7 @@ use crate::{
     Checkpoint, WeightsError,
     export::go_on,
     quantize,
-    tensors::{RowOrder, TensorPlan},
+    tensors::{Form, TensorPlan},
     tokenizer,
 };
 
@@ -42,11 +42,11 @@ pub struct PlannedTensor {
     pub plan: TensorPlan,
     /// Why it has that encoding.
     pub reason: Reason,
-    rows: RowOrder,
+    form: Form,
 }
 
 impl GgufPlan {
-    /// Plans the file for a checkpoint of the Llama family; `name` is what the file calls the model.
+    /// Plans the file for a checkpoint of an architecture that can be written; `name` is what the file calls the model.
     ///
     /// # Errors
     /// [`WeightsError::Unexportable`] where llama.cpp would not do what the model does, or the
@@ -104,7 +104,7 @@ impl GgufPlan {
             }
             let bytes = quantize::reencode(&planned.name, &tensor, plan.encoding)?;
             go_on(each)?;
-            Ok(planned.rows.arrange(bytes, plan.shape[0]))
+            Ok(planned.form.arrange(bytes, plan.shape[0]))
         })
     }
 }
@@ -117,18 +117,18 @@ fn tensors(
 ) -> Result<Vec<PlannedTensor>, WeightsError> {
     let mut left: BTreeSet<&str> = checkpoint.weights().iter().map(|(name, ..)| name).collect();
     let mut planned = Vec::with_capacity(left.len());
-    let mut plan = |name: &str, role: Role, rows: RowOrder| {
+    let mut plan = |name: &str, role: Role, form: Form| {
         if !left.remove(name) {
             return Err(unexportable(format!("tensor `{name}` is missing")));
         }
-        let (shape, ours) = (shape(checkpoint, name), names::gguf(name));
+        let (shape, ours) = (shape(checkpoint, name), names::gguf(name, settings.family));
         let ours =
             ours.ok_or_else(|| unexportable(format!("tensor `{name}` has no place in it")))?;
         let row = shape.last().copied().unwrap_or(1);
-        check_shape(name, &shape, role, rows)?;
+        check_shape(name, &shape, role, form)?;
         let (encoding, reason) = quantization.of(role, row, settings.num_hidden_layers);
         let plan = TensorPlan { name: ours, encoding, shape };
-        planned.push(PlannedTensor { name: name.to_owned(), plan, reason, rows });
+        planned.push(PlannedTensor { name: name.to_owned(), plan, reason, form });
         Ok(())
     };
     if let Some(&rows) = shape(checkpoint, EMBED_TOKENS).first()
@@ -141,20 +141,20 @@ fn tensors(
     }
     let tied = settings.tie_word_embeddings;
     let embeddings = if tied { Role::Output } else { Role::Matrix };
-    plan(EMBED_TOKENS, embeddings, RowOrder::AsNamed)?;
+    plan(EMBED_TOKENS, embeddings, Form::AsNamed)?;
     for layer in 0..settings.num_hidden_layers {
-        for (_, part) in names::PARTS {
-            let rows = row_order(part, settings);
-            plan(&format!("model.layers.{layer}.{part}.weight"), role(part, layer), rows)?;
+        for (_, part) in settings.family.parts {
+            let form = form(part, settings);
+            plan(&format!("model.layers.{layer}.{part}.weight"), role(part, layer), form)?;
             let bias = format!("model.layers.{layer}.{part}.bias");
             if checkpoint.weights().find(&bias).is_some() {
-                plan(&bias, Role::Vector, rows)?;
+                plan(&bias, Role::Vector, form)?;
             }
         }
     }
-    plan(NORM, Role::Vector, RowOrder::AsNamed)?;
+    plan(NORM, Role::Vector, Form::AsNamed)?;
     if !tied {
-        plan(LM_HEAD, Role::Output, RowOrder::AsNamed)?;
+        plan(LM_HEAD, Role::Output, Form::AsNamed)?;
     }
     match left.iter().find(|name| !(tied && **name == LM_HEAD)) {
         Some(name) => Err(unexportable(format!("tensor `{name}` has no place in it"))),
@@ -170,30 +170,26 @@ fn role(part: &str, layer: usize) -> Role {
     match part {
         "self_attn.v_proj" => Role::Values { layer },
         "mlp.down_proj" => Role::Down { layer },
-        norm if norm.ends_with("layernorm") => Role::Vector,
+        norm if norm.ends_with("norm") => Role::Vector,
         _ => Role::Matrix,
     }
 }
 
-/// Rows of queries and keys stand in another order there.
-fn row_order(part: &str, settings: &Settings) -> RowOrder {
+/// Rows of queries and keys may stand in another order there.
+fn form(part: &str, settings: &Settings) -> Form {
     match part {
-        "self_attn.q_proj" => RowOrder::Interleaved { heads: settings.num_attention_heads },
-        "self_attn.k_proj" => RowOrder::Interleaved { heads: settings.key_value_heads() },
-        _ => RowOrder::AsNamed,
+        _ if !settings.family.interleaved => Form::AsNamed,
+        "self_attn.q_proj" => Form::Interleaved { heads: settings.num_attention_heads },
+        "self_attn.k_proj" => Form::Interleaved { heads: settings.key_value_heads() },
+        _ => Form::AsNamed,
     }
 }
 
-fn check_shape(
-    name: &str,
-    shape: &[usize],
-    role: Role,
-    rows: RowOrder,
-) -> Result<(), WeightsError> {
+fn check_shape(name: &str, shape: &[usize], role: Role, form: Form) -> Result<(), WeightsError> {
     let dimensions = if role == Role::Vector { 1 } else { 2 };
-    let divides = match rows {
-        RowOrder::AsNamed => true,
-        RowOrder::Interleaved { heads } => {
+    let divides = match form {
+        Form::AsNamed | Form::OnePlus => true,
+        Form::Interleaved { heads } => {
             shape.first().is_some_and(|rows| rows.is_multiple_of(2 * heads))
         }
     };

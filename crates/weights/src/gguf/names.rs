@@ -1,9 +1,14 @@
 //! llama.cpp's tensor names in Hugging Face's spelling.
 
-use super::metadata::{Metadata, Value};
+use fidelio_backend::Encoding;
+
+use super::{
+    families::{self, Family},
+    metadata::{Metadata, Value},
+};
 use crate::{
     Fault,
-    tensors::{RowOrder, Stored},
+    tensors::{Form, Stored},
 };
 
 /// Tensors outside of layers: llama.cpp's name, Hugging Face's.
@@ -12,47 +17,61 @@ pub(super) const WHOLE: [(&str, &str); 3] = [
     ("output_norm.weight", "model.norm.weight"),
     ("output.weight", "lm_head.weight"),
 ];
-/// Parts of a layer: llama.cpp's name, Hugging Face's.
-pub(super) const PARTS: [(&str, &str); 9] = [
-    ("attn_norm", "input_layernorm"),
-    ("attn_q", "self_attn.q_proj"),
-    ("attn_k", "self_attn.k_proj"),
-    ("attn_v", "self_attn.v_proj"),
-    ("attn_output", "self_attn.o_proj"),
-    ("ffn_norm", "post_attention_layernorm"),
-    ("ffn_gate", "mlp.gate_proj"),
-    ("ffn_up", "mlp.up_proj"),
-    ("ffn_down", "mlp.down_proj"),
-];
 
-/// Renames the tensors of architectures we know, and notes whose rows stand in another order.
+/// Renames the tensors of architectures we know, and notes which stand in another form.
 /// Others keep their names, so that a model can report them.
 pub(super) fn rename(metadata: &Metadata, stored: &mut [Stored]) -> Result<(), Fault> {
-    if metadata.require_text("general.architecture")? != "llama" {
+    let Some(family) = families::of(metadata.require_text("general.architecture")?) else {
         return Ok(());
-    }
+    };
     for tensor in stored {
-        let Some(renamed) = llama(&tensor.name) else { continue };
-        let heads_key = match renamed.rsplit('.').nth(1) {
-            Some("q_proj") => Some("llama.attention.head_count"),
-            Some("k_proj") => Some("llama.attention.head_count_kv"),
-            _ => None,
-        };
-        if let Some(key) = heads_key {
-            let heads = match heads(metadata, key)? {
-                Some(heads) => heads,
-                None => heads(metadata, "llama.attention.head_count")?
-                    .ok_or_else(|| Fault::MissingKey { key: key.to_owned() })?,
-            };
-            tensor.rows = interleaved(tensor, heads)?;
-        }
+        let Some(renamed) = hugging_face(&tensor.name, family) else { continue };
+        tensor.form = form(metadata, family, tensor, &renamed)?;
         tensor.name = renamed.into();
     }
     Ok(())
 }
 
-/// The name in a Llama checkpoint of Hugging Face.
-fn llama(name: &str) -> Option<String> {
+fn form(
+    metadata: &Metadata,
+    family: &Family,
+    tensor: &Stored,
+    renamed: &str,
+) -> Result<Form, Fault> {
+    if family.norms_around_one && is_norm(renamed) {
+        return one_plus(tensor);
+    }
+    let count = match renamed.rsplit('.').nth(1) {
+        Some("q_proj") if family.interleaved => "attention.head_count",
+        Some("k_proj") if family.interleaved => "attention.head_count_kv",
+        _ => return Ok(Form::AsNamed),
+    };
+    let count = format!("{}.{count}", family.architecture);
+    let heads = match heads(metadata, &count)? {
+        Some(heads) => heads,
+        None => heads(metadata, &format!("{}.attention.head_count", family.architecture))?
+            .ok_or(Fault::MissingKey { key: count })?,
+    };
+    interleaved(tensor, heads)
+}
+
+/// Whether a tensor of Hugging Face's name scales a norm.
+pub(super) fn is_norm(name: &str) -> bool {
+    name.ends_with("norm.weight")
+}
+
+fn one_plus(tensor: &Stored) -> Result<Form, Fault> {
+    if tensor.encoding == Encoding::F32 {
+        return Ok(Form::OnePlus);
+    }
+    Err(Fault::Encoding {
+        tensor: tensor.name.to_string(),
+        encoding: format!("{:?}, where a norm is to be F32", tensor.encoding),
+    })
+}
+
+/// The name in a checkpoint of Hugging Face.
+fn hugging_face(name: &str, family: &Family) -> Option<String> {
     if let Some((_, theirs)) = WHOLE.iter().find(|(ours, _)| *ours == name) {
         return Some((*theirs).to_owned());
     }
@@ -65,18 +84,18 @@ fn llama(name: &str) -> Option<String> {
     if layer.is_empty() || !layer.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    let (_, part) = PARTS.iter().find(|(ours, _)| *ours == part)?;
+    let (_, part) = family.parts.iter().find(|(ours, _)| *ours == part)?;
     Some(format!("model.layers.{layer}.{part}.{kind}"))
 }
 
-/// The name in a GGUF file of architecture `llama`, of a tensor of Hugging Face's.
-pub(super) fn gguf(name: &str) -> Option<String> {
+/// The name in a GGUF file of a tensor of Hugging Face's.
+pub(super) fn gguf(name: &str, family: &Family) -> Option<String> {
     if let Some((ours, _)) = WHOLE.iter().find(|(_, theirs)| *theirs == name) {
         return Some((*ours).to_owned());
     }
     let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
     let (part, kind) = rest.rsplit_once('.')?;
-    let (ours, _) = PARTS.iter().find(|(_, theirs)| *theirs == part)?;
+    let (ours, _) = family.parts.iter().find(|(_, theirs)| *theirs == part)?;
     Some(format!("blk.{layer}.{ours}.{kind}"))
 }
 
@@ -92,7 +111,7 @@ pub(super) fn heads(metadata: &Metadata, key: &str) -> Result<Option<u64>, Fault
     Ok(first)
 }
 
-fn interleaved(tensor: &Stored, heads: u64) -> Result<RowOrder, Fault> {
+fn interleaved(tensor: &Stored, heads: u64) -> Result<Form, Fault> {
     let rows = tensor.shape.first().copied().unwrap_or(1);
     let heads = usize::try_from(heads).unwrap_or(usize::MAX);
     let problem = if heads == 0 || rows % heads != 0 || (rows / heads) % 2 != 0 {
@@ -100,7 +119,7 @@ fn interleaved(tensor: &Stored, heads: u64) -> Result<RowOrder, Fault> {
     } else if tensor.shape.len() == 1 && tensor.encoding.block_len() > 1 {
         "a vector of quantised blocks cannot be reordered"
     } else {
-        return Ok(RowOrder::Interleaved { heads });
+        return Ok(Form::Interleaved { heads });
     };
     Err(Fault::Dimensions {
         tensor: tensor.name.to_string(),
@@ -111,7 +130,11 @@ fn interleaved(tensor: &Stored, heads: u64) -> Result<RowOrder, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{gguf, llama};
+    use super::{families, gguf, hugging_face, is_norm};
+
+    fn llama(name: &str) -> Option<String> {
+        hugging_face(name, families::of("llama").unwrap())
+    }
 
     #[test]
     fn layers_are_spelt_out() {
@@ -123,11 +146,27 @@ mod tests {
     }
 
     #[test]
+    fn one_name_is_another_part_elsewhere() {
+        let part = |architecture| {
+            let family = families::of(architecture).unwrap();
+            hugging_face("blk.0.ffn_norm.weight", family).unwrap()
+        };
+        assert_eq!(part("qwen2"), "model.layers.0.post_attention_layernorm.weight");
+        assert_eq!(part("gemma2"), "model.layers.0.pre_feedforward_layernorm.weight");
+    }
+
+    #[test]
     fn names_go_both_ways() {
-        for name in ["token_embd.weight", "blk.12.attn_q.bias", "blk.0.ffn_down.weight"] {
-            assert_eq!(gguf(&llama(name).unwrap()).as_deref(), Some(name));
+        for family in families::FAMILIES {
+            let layers = family.parts.iter().map(|(ours, _)| format!("blk.12.{ours}.weight"));
+            for name in layers.chain(["token_embd.weight".to_owned()]) {
+                let theirs = hugging_face(&name, family).unwrap();
+                assert_eq!(gguf(&theirs, family).as_deref(), Some(&*name));
+                assert_eq!(is_norm(&theirs), name.contains("norm"), "{name}");
+            }
         }
-        assert_eq!(gguf("model.layers.0.self_attn.q_norm.weight"), None);
+        let llama = families::of("llama").unwrap();
+        assert_eq!(gguf("model.layers.0.self_attn.q_norm.weight", llama), None);
     }
 
     #[test]

@@ -120,7 +120,7 @@ impl Llama3 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tensors::RowOrder;
+    use crate::tensors::Form;
 
     fn tensor(divisors: impl Iterator<Item = f64>) -> Stored {
         let bytes: Vec<u8> = divisors.flat_map(|d| (d as f32).to_le_bytes()).collect();
@@ -130,7 +130,7 @@ mod tests {
             shape: [bytes.len() / 4].into(),
             bytes: bytes.into(),
             start: 0,
-            rows: RowOrder::AsNamed,
+            form: Form::AsNamed,
         }
     }
 

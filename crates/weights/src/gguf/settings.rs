@@ -1,9 +1,10 @@
-//! The settings of a Llama model as llama.cpp's metadata: what `config.rs` reads, written.
+//! The settings of a model as llama.cpp's metadata: what `config.rs` reads, written.
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
+    families::{self, Family},
     rope_factors,
     writer::{GgufWriter, MetadataValue as M},
 };
@@ -13,6 +14,9 @@ use crate::WeightsError;
 #[derive(Debug, Deserialize)]
 pub(super) struct Settings {
     model_type: String,
+    /// What llama.cpp takes the model for.
+    #[serde(skip, default = "families::llama")]
+    pub(super) family: &'static Family,
     pub(super) vocab_size: usize,
     hidden_size: usize,
     intermediate_size: usize,
@@ -27,6 +31,7 @@ pub(super) struct Settings {
     #[serde(default)]
     pub(super) tie_word_embeddings: bool,
     sliding_window: Option<usize>,
+    use_sliding_window: Option<bool>,
     partial_rotary_factor: Option<f64>,
     rope_theta: Option<f64>,
     rope_scaling: Option<Value>,
@@ -38,17 +43,25 @@ fn silu() -> String {
     "silu".into()
 }
 
+/// What can be written: `model_type`, and llama.cpp's architecture.
+const WRITTEN: [(&str, &str); 4] =
+    [("llama", "llama"), ("mistral", "llama"), ("qwen2", "qwen2"), ("qwen3", "qwen3")];
+
 impl Settings {
-    /// Reads the settings of a model that llama.cpp's architecture `llama` runs.
+    /// Reads the settings of a model of an architecture that can be written.
     pub(super) fn read(config: &Value) -> Result<Self, WeightsError> {
         let kind = config["model_type"].as_str().unwrap_or("none");
-        if !matches!(kind, "llama" | "mistral") {
+        let written = WRITTEN.iter().find(|(model_type, _)| *model_type == kind);
+        let family = written.and_then(|(_, architecture)| families::of(architecture));
+        let Some(family) = family else {
+            let names = WRITTEN.map(|(model_type, _)| format!("`{model_type}`")).join(", ");
             return Err(unexportable(format!(
-                "its architecture is `{kind}`; `llama` and `mistral` can be written"
+                "its architecture is `{kind}`; {names} can be written"
             )));
-        }
-        let settings: Self = serde_json::from_value(config.clone())
+        };
+        let mut settings: Self = serde_json::from_value(config.clone())
             .map_err(|error| unexportable(format!("config.json: {error}")))?;
+        settings.family = family;
         settings.check()?;
         Ok(settings)
     }
@@ -83,7 +96,13 @@ impl Settings {
     /// The positions within which llama.cpp does what the model does: it sees everything where the
     /// model would see a window only.
     fn context(&self) -> usize {
-        self.max_position_embeddings.min(self.sliding_window.unwrap_or(usize::MAX))
+        let window = self.sliding_window.filter(|_| self.use_sliding_window != Some(false));
+        self.max_position_embeddings.min(window.unwrap_or(usize::MAX))
+    }
+
+    /// A key of the model's architecture.
+    fn key(&self, suffix: &str) -> String {
+        format!("{}.{suffix}", self.family.architecture)
     }
 
     /// What is written otherwise than `config.json` has it.
@@ -101,7 +120,8 @@ impl Settings {
 
     /// Adds the keys, and the tensor that holds a rotary scaling.
     pub(super) fn write(&self, writer: GgufWriter) -> Result<GgufWriter, WeightsError> {
-        let mut writer = writer.metadata("general.architecture", &M::Text("llama"));
+        let mut writer =
+            writer.metadata("general.architecture", &M::Text(self.family.architecture));
         for (key, value) in [
             ("vocab_size", self.vocab_size),
             ("context_length", self.context()),
@@ -116,17 +136,17 @@ impl Settings {
         ] {
             let value = u32::try_from(value)
                 .map_err(|_| unexportable(format!("`{key}` is {value}, too large")))?;
-            writer = writer.metadata(&format!("llama.{key}"), &M::U32(value));
+            writer = writer.metadata(&self.key(key), &M::U32(value));
         }
         let epsilon = M::F32(self.rms_norm_eps as f32);
-        self.rotary(writer.metadata("llama.attention.layer_norm_rms_epsilon", &epsilon))
+        self.rotary(writer.metadata(&self.key("attention.layer_norm_rms_epsilon"), &epsilon))
     }
 
     fn rotary(&self, writer: GgufWriter) -> Result<GgufWriter, WeightsError> {
         let scaling = self.rope_parameters.as_ref().or(self.rope_scaling.as_ref());
         let scaling = scaling.unwrap_or(&Value::Null);
         let base = scaling["rope_theta"].as_f64().or(self.rope_theta).unwrap_or(10_000.0);
-        let writer = writer.metadata("llama.rope.freq_base", &M::F32(base as f32));
+        let writer = writer.metadata(&self.key("rope.freq_base"), &M::F32(base as f32));
         let kind = scaling["rope_type"].as_str().or_else(|| scaling["type"].as_str());
         match kind {
             None | Some("default") => Ok(writer),
@@ -135,8 +155,8 @@ impl Settings {
                     unexportable("its rotary scaling of kind `linear` has no factor".into())
                 })?;
                 Ok(writer
-                    .metadata("llama.rope.scaling.type", &M::Text("linear"))
-                    .metadata("llama.rope.scaling.factor", &M::F32(factor as f32)))
+                    .metadata(&self.key("rope.scaling.type"), &M::Text("linear"))
+                    .metadata(&self.key("rope.scaling.factor"), &M::F32(factor as f32)))
             }
             Some("llama3") => self.llama3(writer, scaling, base),
             Some(other) => Err(unexportable(format!(

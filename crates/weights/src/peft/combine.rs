@@ -20,7 +20,7 @@ use self::elementwise::Draw;
 use super::{A, PeftAdapter};
 use crate::{
     Tensors, WeightsError, quantize,
-    tensors::{RowOrder, Stored},
+    tensors::{Form, Stored},
 };
 
 const B: &str = ".lora_B.weight";
@@ -443,6 +443,6 @@ fn tensor(name: String, values: &[f64], shape: [usize; 2]) -> Stored {
         shape: shape.into(),
         bytes: Bytes::from(bytes),
         start: 0,
-        rows: RowOrder::AsNamed,
+        form: Form::AsNamed,
     }
 }

@@ -11,7 +11,7 @@ use serde::{
 
 use crate::{
     Fault,
-    tensors::{RowOrder, Stored},
+    tensors::{Form, Stored},
 };
 
 /// More dimensions than any tensor has.
@@ -138,7 +138,7 @@ impl Entry<'_> {
             shape: dims.iter().map(|&dim| dim as usize).collect(),
             bytes: data.slice(start as usize..end as usize),
             start: start as usize,
-            rows: RowOrder::AsNamed,
+            form: Form::AsNamed,
         })
     }
 }

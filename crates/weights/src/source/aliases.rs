@@ -46,6 +46,7 @@ const fn hub(
 
 const APACHE: &str = "Apache-2.0";
 const MIT: &str = "MIT";
+const GEMMA: &str = "Gemma";
 const LLAMA_2: &str = "Llama 2 Community";
 const OPT: &str = "OPT (non-commercial)";
 const BLOOM: &str = "BigScience BLOOM RAIL 1.0";
@@ -82,6 +83,16 @@ const ALIASES: &[Alias] = &[
     hub("qwen3-0.6b", "Qwen/Qwen3-0.6B", "596M", APACHE, 40960),
     hub("qwen3-1.7b", "Qwen/Qwen3-1.7B", "1.7B", APACHE, 40960),
     hub("qwen3-4b", "Qwen/Qwen3-4B", "4.0B", APACHE, 40960),
+    hub("qwen3-8b", "Qwen/Qwen3-8B", "8.2B", APACHE, 40960),
+    hub("gemma-3-270m-it", "google/gemma-3-270m-it", "268M", GEMMA, 32768),
+    hub("gemma-3-1b-it", "google/gemma-3-1b-it", "1.0B", GEMMA, 32768),
+    hub("gemma-2-2b-it", "google/gemma-2-2b-it", "2.6B", GEMMA, 8192),
+    hub("olmo-2-1b-instruct", "allenai/OLMo-2-0425-1B-Instruct", "1.5B", APACHE, 4096),
+    hub("phi-3-mini-4k-instruct", "microsoft/Phi-3-mini-4k-instruct", "3.8B", MIT, 4096),
+    hub("phi-3.5-mini-instruct", "microsoft/Phi-3.5-mini-instruct", "3.8B", MIT, 4096),
+    hub("phi-4-mini-instruct", "microsoft/Phi-4-mini-instruct", "3.8B", MIT, 4096),
+    hub("phi-4", "microsoft/phi-4", "14.7B", MIT, 16384),
+    hub("mistral-7b-instruct-v0.3", "mistralai/Mistral-7B-Instruct-v0.3", "7.2B", APACHE, 32768),
     hub("bloomz-3b", "bigscience/bloomz-3b", "3.0B", BLOOM, 2048),
     hub("bloomz-7b1", "bigscience/bloomz-7b1", "7.1B", BLOOM, 2048),
     hub("codellama-7b", "codellama/CodeLlama-7b-hf", "6.7B", LLAMA_2, 16384),

@@ -60,7 +60,8 @@ pub(crate) fn checkpoint_with(
     write(folder.path(), "tokenizer_config.json", named);
     let size = |key: &str| config[key].as_u64().unwrap() as usize;
     let (hidden, mlp) = (size("hidden_size"), size("intermediate_size"));
-    let q = size("num_attention_heads") * size("head_dim");
+    let heads = size("num_attention_heads");
+    let q = heads * size("head_dim");
     let kv = size("num_key_value_heads") * size("head_dim");
     let mut tensors = vec![
         ("model.embed_tokens.weight".to_owned(), vec![size("vocab_size"), hidden]),
@@ -83,6 +84,16 @@ pub(crate) fn checkpoint_with(
         ] {
             tensors.push((format!("model.layers.{layer}.{part}.weight"), shape));
         }
+        let more: &[(&str, usize)] = match config["model_type"].as_str() {
+            Some("qwen2") => &[("q_proj.bias", q), ("k_proj.bias", kv), ("v_proj.bias", kv)],
+            Some("qwen3") => &[("q_norm.weight", q / heads), ("k_norm.weight", q / heads)],
+            _ => &[],
+        };
+        tensors.extend(
+            more.iter().map(|(part, width)| {
+                (format!("model.layers.{layer}.self_attn.{part}"), vec![*width])
+            }),
+        );
     }
     let plans: Vec<TensorPlan> = tensors
         .into_iter()
@@ -235,7 +246,7 @@ fn refused(change: impl FnOnce(&mut Value, &mut Value), expected: &str) {
 
 #[test]
 fn what_llama_cpp_would_do_otherwise_is_refused() {
-    refused(|c, _| c["model_type"] = json!("qwen2"), "its architecture is `qwen2`");
+    refused(|c, _| c["model_type"] = json!("gemma2"), "its architecture is `gemma2`");
     refused(|c, _| c["hidden_act"] = json!("gelu"), "`gelu`");
     refused(|c, _| c["rope_scaling"] = json!({ "rope_type": "yarn", "factor": 2.0 }), "`yarn`");
     refused(|c, _| c["rope_scaling"] = json!({ "rope_type": "llama3" }), "incomplete");
@@ -252,6 +263,29 @@ fn what_llama_cpp_would_do_otherwise_is_refused() {
         |_, t| t["model"] = json!({ "type": "WordLevel", "vocab": {}, "unk_token": "" }),
         "Word",
     );
+}
+
+/// Under names of its own, rows as they are; a window that is not used changes nothing.
+#[test]
+fn qwen_is_written_as_itself_and_comes_back() {
+    for kind in ["qwen2", "qwen3"] {
+        let mut config = config();
+        config["model_type"] = json!(kind);
+        config["sliding_window"] = json!(32);
+        config["use_sliding_window"] = json!(false);
+        let (_kept, from) = checkpoint(&config, &tokenizer_json());
+        let (_kept, copy) = exported(&from, Quantization::F32);
+        assert_eq!(copy.config()["model_type"], kind);
+        assert_eq!(copy.config()["max_position_embeddings"], 128);
+        let names = from.weights().names();
+        assert_eq!(copy.weights().names(), names);
+        for name in names {
+            let [before, after] =
+                [&from, &copy].map(|checkpoint| checkpoint.weights().get(&name).unwrap());
+            assert_eq!(before.shape, after.shape, "{name}");
+            assert_eq!(floats(&before), floats(&after), "{name}");
+        }
+    }
 }
 
 #[test]

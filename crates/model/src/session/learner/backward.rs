@@ -49,13 +49,12 @@ impl BurnSession {
             embedded = embedded.clone() + noise.embeddings(alpha, embedded.dims()[1], &device);
         }
         let layers = self.model.sizes().layers;
-        let window = self.model.sizes().window;
         let step = if learning.spec.checkpoint_blocks { 1 } else { layers.max(1) };
 
         // Forward outside of any graph, keeping what each segment begins with.
         let mut inputs = vec![embedded];
         if step < layers {
-            let mut pass = Pass::new(layout.clone(), window, &mut self.pool, None)
+            let mut pass = Pass::new(layout.clone(), &mut self.pool, None)
                 .with_adapter(plain_adapter.as_ref())
                 .with_noise(noise);
             for layer in 0..layers - 1 {
@@ -65,7 +64,7 @@ impl BurnSession {
         }
 
         self.put(&leaves, learning.spec.trains);
-        let mut pass = Pass::new(layout, window, &mut self.pool, None)
+        let mut pass = Pass::new(layout, &mut self.pool, None)
             .with_adapter(leaf_adapter.as_ref())
             .with_noise(noise);
         let mut slope: Option<Tensor<2>> = None; // of the segment's result
@@ -100,6 +99,10 @@ impl BurnSession {
             slope = wanted.then(|| input.grad_remove(&mut gradients)).flatten();
         }
         if let Some(slope) = slope.filter(|_| table_learns) {
+            let slope = match self.model.embedding_scale() {
+                Some(scale) => slope * scale,
+                None => slope,
+            };
             let rows = learning.values[table].clone().rows().zeros_like();
             let ids: Vec<i32> = batch.forest.tokens.iter().map(|&id| id as i32).collect();
             let ids = TensorData::new(ids, [batch.forest.tokens.len()]);
