@@ -14,6 +14,7 @@ mod check;
 mod docs;
 mod fetch;
 mod golden;
+mod new_arch;
 mod pins;
 mod places;
 mod plugin;
@@ -58,6 +59,8 @@ enum Command {
     Docs(docs::Args),
     /// Start a backend plugin outside of this workspace.
     Plugin(plugin::Args),
+    /// Start an architecture: its file, and its name where architectures are listed.
+    NewArch(new_arch::Args),
     /// Measure: kernels, and whole runs beside the tools that users would pick instead.
     Bench(bench::Args),
 }
@@ -83,6 +86,7 @@ fn run(command: Command) -> Result<()> {
         Command::Golden(args) => golden::run(&args),
         Command::Docs(args) => docs::run(&args),
         Command::Plugin(args) => plugin::run(&args),
+        Command::NewArch(args) => new_arch::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
 }

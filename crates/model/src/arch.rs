@@ -28,8 +28,18 @@ use crate::{
 };
 
 /// `model_type` of every architecture that runs.
-pub const MODEL_TYPES: &[&str] =
-    &["gemma2", "gemma3_text", "llama", "mistral", "olmo2", "phi3", "qwen2", "qwen3", "smollm3"];
+#[rustfmt::skip]
+pub const MODEL_TYPES: &[&str] = &[
+    "gemma2",
+    "gemma3_text",
+    "llama",
+    "mistral",
+    "olmo2",
+    "phi3",
+    "qwen2",
+    "qwen3",
+    "smollm3",
+];
 
 /// `model_type` of every architecture that only makes vectors of texts.
 pub const ENCODER_TYPES: &[&str] = &["bert"];
