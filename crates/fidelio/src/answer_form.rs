@@ -167,7 +167,7 @@ mod tests {
                  - {type: text}\n",
                 "run.yaml:12:13",
             ),
-            ("      json_schema: {properties: {response: {type: 'null'}}}\n", "run.yaml:9:47"),
+            ("      json_schema: {properties: {response: {type: 'null'}}}\n", "run.yaml:9:44"),
             ("      regex: '(?i-u:\\xff)'\n", "run.yaml:9:14"),
             ("      grammar: |\n        start: word\n        word: WORD+\n", "run.yaml:11"),
         ];

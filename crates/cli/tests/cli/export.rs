@@ -15,14 +15,14 @@ const CONFIG: &str = include_str!("../../../model/tests/golden/llama/config.json
 
 #[test]
 fn what_cannot_be_written_is_refused_before_any_work() {
-    let place = tiny().with("config.json", r#"{"model_type":"qwen2"}"#);
+    let place = tiny().with("config.json", r#"{"model_type":"gemma2"}"#);
     for (arguments, expected) in [
         (&["--model", ".", "-o", "a.gguf", "--quantization", "Q3_K_M"][..], "Q4_K_M"),
         (
             &["--model", ".", "-o", "a", "--format", "safetensors", "--quantization", "q8_0"],
             "no Q8_0",
         ),
-        (&["--model", ".", "-o", "a.gguf"], "its architecture is `qwen2`"),
+        (&["--model", ".", "-o", "a.gguf"], "its architecture is `gemma2`"),
         (&["--model", "gone.gguf", "-o", "a.gguf"], "`gone.gguf` does not exist"),
         (&["-m", ".", "-o", "a.gguf"], "no finished training run"),
         (&["-o", "a.gguf"], "--model-path"),

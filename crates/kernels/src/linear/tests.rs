@@ -166,7 +166,9 @@ fn check_backward(format: Format, n: usize, rows: usize, cols: usize, seed: u64)
         };
         each_layout(&stored, |w| {
             if arithmetic == Bf16 || w.layout == Layout::Eights {
-                Path::all().into_iter().for_each(|path| on(path, w));
+                for path in Path::all() {
+                    on(path, w);
+                }
             }
         });
     }

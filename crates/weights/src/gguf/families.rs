@@ -125,7 +125,7 @@ const fn gemma(
 }
 
 /// All of them.
-pub(super) const FAMILIES: &[Family] = &[
+pub(super) static FAMILIES: &[Family] = &[
     Family { interleaved: true, ..family("llama", "llama", "LlamaForCausalLM", PRE_NORM) },
     Family { interleaved: true, ..family("smollm3", "smollm3", "SmolLM3ForCausalLM", PRE_NORM) },
     family("qwen2", "qwen2", "Qwen2ForCausalLM", PRE_NORM),
