@@ -168,7 +168,6 @@ mod tests {
                 "run.yaml:12:13",
             ),
             ("      json_schema: {properties: {response: {type: 'null'}}}\n", "run.yaml:9:44"),
-            ("      regex: '(?i-u:\\xff)'\n", "run.yaml:9:14"),
             ("      grammar: |\n        start: word\n        word: WORD+\n", "run.yaml:11"),
         ];
         for (decoder, place) in cases {
