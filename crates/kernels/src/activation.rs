@@ -41,10 +41,11 @@ pub(crate) fn gated_on(
     }
 }
 
-/// A function of one number, and how steep it is.
+/// A function of one number.
 trait Curve: Copy + Send + Sync {
     fn value(self, x: f32) -> f32;
-    fn slope(self, x: f32) -> f32;
+    /// The value, and how steep the function is there.
+    fn value_and_slope(self, x: f32) -> (f32, f32);
 }
 
 #[derive(Clone, Copy)]
@@ -57,9 +58,9 @@ impl Curve for Silu {
     }
 
     #[inline(always)]
-    fn slope(self, x: f32) -> f32 {
+    fn value_and_slope(self, x: f32) -> (f32, f32) {
         let share = 1.0 / (1.0 + exp(-x));
-        share * (1.0 + x * (1.0 - share))
+        (x * share, share * (1.0 + x * (1.0 - share)))
     }
 }
 
@@ -80,11 +81,11 @@ impl Curve for GeluTanh {
     }
 
     #[inline(always)]
-    fn slope(self, x: f32) -> f32 {
+    fn value_and_slope(self, x: f32) -> (f32, f32) {
         let u = Self::TWICE * x * (1.0 + Self::CUBE * x * x);
         let share = 1.0 / (1.0 + exp(-u));
         let steep = Self::TWICE * (1.0 + 3.0 * Self::CUBE * x * x);
-        share * (1.0 + x * (1.0 - share) * steep)
+        (x * share, share * (1.0 + x * (1.0 - share) * steep))
     }
 }
 
@@ -188,8 +189,9 @@ impl<C: Curve> Kernel for GatedBackward<'_, C> {
         let ins = self.gate.iter().zip(self.up).zip(self.g_out);
         let outs = self.g_gate.iter_mut().zip(self.g_up.iter_mut());
         for (((&gate, &up), &g), (g_gate, g_up)) in ins.zip(outs) {
-            *g_up = g * self.curve.value(gate);
-            *g_gate = g * up * self.curve.slope(gate);
+            let (value, slope) = self.curve.value_and_slope(gate);
+            *g_up = g * value;
+            *g_gate = g * up * slope;
         }
     }
 }
@@ -261,7 +263,7 @@ mod tests {
 
     #[test]
     fn gates_are_their_formula_on_every_path() {
-        let gate: Vec<f32> = (0..70_001).map(|i| (i as f32 - 35_000.0) * 1e-4).collect();
+        let gate: Vec<f32> = (0..70_001).map(|i| (i as f32 - 35_000.0) * 1e-3).collect();
         let up: Vec<f32> = gate.iter().map(|g| g * 0.3 + 1.0).collect();
         for (path, activation) in Path::all().into_iter().flat_map(|p| ALL.map(|a| (p, a))) {
             let mut out = vec![0.0; gate.len()];
@@ -269,7 +271,9 @@ mod tests {
             for ((&g, &u), &got) in gate.iter().zip(&up).zip(&out) {
                 let expected = exact(activation, f64::from(g)) * f64::from(u);
                 let error = (f64::from(got) - expected).abs();
-                assert!(error <= 1e-6 * expected.abs() + 1e-9, "{activation:?}({g})");
+                // Where nearly nothing of a GELU is left, `exp` has reached its largest value.
+                let least = if activation == Activation::GeluTanh { 1e-9 } else { 0.0 };
+                assert!(error <= 1e-6 * expected.abs() + least, "{activation:?}({g})");
             }
         }
     }
@@ -288,7 +292,7 @@ mod tests {
     /// Central differences of the formula in `f64`.
     #[test]
     fn the_gradient_is_the_slope_on_every_path() {
-        let gate: Vec<f32> = (0..40_001).map(|i| (i as f32 - 20_000.0) * 5e-4).collect();
+        let gate: Vec<f32> = (0..40_001).map(|i| (i as f32 - 20_000.0) * 1e-3).collect();
         let up: Vec<f32> = (0..gate.len()).map(|i| (i as f32 * 0.11).sin()).collect();
         let g_out: Vec<f32> = (0..gate.len()).map(|i| (i as f32 * 0.07).cos()).collect();
         for (path, activation) in Path::all().into_iter().flat_map(|p| ALL.map(|a| (p, a))) {
@@ -299,8 +303,8 @@ mod tests {
                 let (x, up, g) = (f64::from(gate[i]), f64::from(up[i]), f64::from(g_out[i]));
                 let curve = |x| exact(activation, x);
                 let slope = (curve(x + 1e-5) - curve(x - 1e-5)) / 2e-5;
-                assert!((f64::from(g_gate[i]) - g * up * slope).abs() < 3e-6, "gate at {x}");
-                assert!((f64::from(g_up[i]) - g * curve(x)).abs() < 3e-6, "up at {x}");
+                assert!((f64::from(g_gate[i]) - g * up * slope).abs() < 2e-6, "gate at {x}");
+                assert!((f64::from(g_up[i]) - g * curve(x)).abs() < 2e-6, "up at {x}");
             }
         }
     }
