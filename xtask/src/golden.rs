@@ -5,13 +5,16 @@
 //! Comments in its head say how it is run:
 //!
 //! ```text
-//! # pins: torch==2.9.0 transformers==5.0.0     what it imports; its environment holds just that
-//! # fetch: fixtures                            optional; what is brought into the cache before
-//! # args: {cache}/fixtures/templates           optional; its folder is the current one
-//! # stdout: goldens.json                       optional; the file that holds what it prints
+//! # pins: jinja2==3.1.6           what it imports; its environment holds just that
+//! # pins: {torch}                 PyTorch and what goes with it, see `TORCH`: one environment for all
+//! # fetch: fixtures               optional; what is brought into the cache before
+//! # args: {cache}/fixtures/chat   optional; its folder is the current one
+//! # stdout: goldens.json          optional; the file that holds what it prints
+//! # rounding: 1e-3                optional; instead of `ROUNDING`
 //! ```
 //!
-//! Another machine adds floats in another order: `--check` lets numbers differ by [`ROUNDING`].
+//! Another machine adds floats in another order: `--check` lets numbers differ by [`ROUNDING`], or
+//! by what the script says of itself.
 
 use crate::{fetch, pins, places, programs, python};
 use anyhow::{Context, Result, anyhow, bail};
@@ -22,6 +25,11 @@ use std::process::Command;
 
 /// How far a number may be from the committed one, as a share of the largest beside it.
 const ROUNDING: f64 = 1e-5;
+
+/// What `{torch}` stands for. An environment with PyTorch takes 5 GB, so its scripts share one.
+const TORCH: &str = "torch==2.15.0 transformers==5.23.0 peft==0.21.2 accelerate==1.15.0 \
+    safetensors==0.8.0 bitsandbytes==0.50.2 sentence-transformers==6.2.0 timm==1.0.31 \
+    torchvision==0.29.2 lion-pytorch==0.2.5 schedulefree==1.4.1 gguf==0.19.0 numpy==2.4.6";
 
 /// Options of the command.
 #[derive(Debug, Default, clap::Args)]
@@ -49,7 +57,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             std::fs::read_to_string(&script).with_context(|| format!("cannot read `{shown}`"))?;
         let head = Head::read(&text);
         if args.list {
-            println!("{shown}: {}", head.pins.unwrap_or("(no line `# pins: ...`)"));
+            let pins = head.packages().map(|pins| pins.join(" "));
+            println!("{shown}: {}", pins.as_deref().unwrap_or("(no line `# pins: ...`)"));
             continue;
         }
         eprintln!("golden: {shown}");
@@ -95,6 +104,7 @@ struct Head<'a> {
     fetch: Option<&'a str>,
     args: Option<&'a str>,
     stdout: Option<&'a str>,
+    rounding: Option<&'a str>,
 }
 
 impl<'a> Head<'a> {
@@ -108,14 +118,29 @@ impl<'a> Head<'a> {
             fetch: said("# fetch:"),
             args: said("# args:"),
             stdout: said("# stdout:"),
+            rounding: said("# rounding:"),
         }
+    }
+
+    fn packages(&self) -> Option<Vec<&'a str>> {
+        let words = self.pins?.split_whitespace();
+        let packages = words.flat_map(|word| {
+            let word = if word == "{torch}" { TORCH } else { word };
+            word.split_whitespace()
+        });
+        Some(packages.collect())
     }
 }
 
 /// Runs one script and returns what it changed; `check` puts the old values back.
 fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>> {
     let shown = script.display();
-    let pins = head.pins.with_context(|| format!("`{shown}` has no line `# pins: ...`"))?;
+    let packages =
+        head.packages().with_context(|| format!("`{shown}` has no line `# pins: ...`"))?;
+    let rounding = match head.rounding {
+        None => ROUNDING,
+        Some(said) => said.parse().with_context(|| format!("`{shown}`: `# rounding: {said}`"))?,
+    };
     let folder = script.parent().expect("a script lies in a folder");
     let before = contents(folder)?;
     if let Some(kind) = head.fetch {
@@ -124,8 +149,7 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
     }
 
     let cache = places::cache()?;
-    let mut command =
-        Command::new(python::environment(&pins.split_whitespace().collect::<Vec<_>>())?);
+    let mut command = Command::new(python::environment(&packages)?);
     command.arg(script).current_dir(folder);
     for argument in head.args.unwrap_or_default().split_whitespace() {
         command.arg(argument.replace("{cache}", &cache.to_string_lossy()));
@@ -141,7 +165,7 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
     let mut changed = Vec::new();
     for path in before.keys().chain(after.keys().filter(|path| !before.contains_key(*path))) {
         let (old, new) = (before.get(path), after.get(path));
-        let rounded = |(old, new): (&Vec<u8>, &Vec<u8>)| check && same(path, old, new);
+        let rounded = |(old, new): (&Vec<u8>, &Vec<u8>)| check && same(path, old, new, rounding);
         let equal = old == new || old.zip(new).is_some_and(rounded);
         if !equal {
             changed.push(path.strip_prefix(places::root()).unwrap_or(path).display().to_string());
@@ -156,30 +180,29 @@ fn regenerate(script: &Path, head: &Head<'_>, check: bool) -> Result<Vec<String>
 }
 
 /// Whether two files hold the same but for the rounding of floats.
-fn same(path: &Path, old: &[u8], new: &[u8]) -> bool {
+fn same(path: &Path, old: &[u8], new: &[u8], rounding: f64) -> bool {
     match path.extension().and_then(|end| end.to_str()) {
         Some("json") => {
             let read = |bytes| serde_json::from_slice::<Value>(bytes).ok();
-            read(old).zip(read(new)).is_some_and(|(old, new)| same_values(&old, &new))
+            read(old).zip(read(new)).is_some_and(|(old, new)| same_values(&old, &new, rounding))
         }
         Some("safetensors") => {
             let read = |bytes| tensors(bytes).filter(|tensors| !tensors.is_empty());
             read(old).zip(read(new)).is_some_and(|(old, new)| {
                 old.len() == new.len()
-                    && old
-                        .iter()
-                        .zip(&new)
-                        .all(|((name, old), (other, new))| name == other && same_numbers(old, new))
+                    && old.iter().zip(&new).all(|((name, old), (other, new))| {
+                        name == other && same_numbers(old, new, rounding)
+                    })
             })
         }
         _ => false,
     }
 }
 
-fn same_values(old: &Value, new: &Value) -> bool {
+fn same_values(old: &Value, new: &Value, rounding: f64) -> bool {
     match (old, new) {
         (Value::Number(old), Value::Number(new)) if old.is_f64() || new.is_f64() => {
-            same_numbers(&[old.as_f64()], &[new.as_f64()])
+            same_numbers(&[old.as_f64()], &[new.as_f64()], rounding)
         }
         (Value::Array(old), Value::Array(new)) if !old.is_empty() => {
             let numbers = |values: &[Value]| -> Option<Vec<Option<f64>>> {
@@ -188,23 +211,28 @@ fn same_values(old: &Value, new: &Value) -> bool {
                 floats.then(|| values.iter().map(number).collect()).flatten()
             };
             match (numbers(old), numbers(new)) {
-                (Some(old), Some(new)) => same_numbers(&old, &new),
-                _ => old.len() == new.len() && old.iter().zip(new).all(|(a, b)| same_values(a, b)),
+                (Some(old), Some(new)) => same_numbers(&old, &new, rounding),
+                _ => {
+                    old.len() == new.len()
+                        && old.iter().zip(new).all(|(a, b)| same_values(a, b, rounding))
+                }
             }
         }
         (Value::Object(old), Value::Object(new)) => {
             old.len() == new.len()
-                && old.iter().all(|(key, old)| new.get(key).is_some_and(|it| same_values(old, it)))
+                && old
+                    .iter()
+                    .all(|(key, old)| new.get(key).is_some_and(|it| same_values(old, it, rounding)))
         }
         _ => old == new,
     }
 }
 
-fn same_numbers(old: &[Option<f64>], new: &[Option<f64>]) -> bool {
+fn same_numbers(old: &[Option<f64>], new: &[Option<f64>], rounding: f64) -> bool {
     let largest = old.iter().flatten().fold(0.0_f64, |largest, x| largest.max(x.abs()));
     old.len() == new.len()
         && old.iter().zip(new).all(|pair| match pair {
-            (Some(old), Some(new)) => (old - new).abs() <= ROUNDING * largest,
+            (Some(old), Some(new)) => (old - new).abs() <= rounding * largest,
             pair => pair.0 == pair.1,
         })
 }
@@ -253,7 +281,7 @@ mod tests {
 
     fn same_json(old: &Value, new: &Value) -> bool {
         let bytes = |value: &Value| serde_json::to_vec(value).unwrap();
-        same(Path::new("values.json"), &bytes(old), &bytes(new))
+        same(Path::new("values.json"), &bytes(old), &bytes(new), ROUNDING)
     }
 
     #[test]
@@ -285,7 +313,8 @@ mod tests {
             let bytes = (header.len() as u64).to_le_bytes().into_iter().chain(header.bytes());
             bytes.chain(values).collect::<Vec<u8>>()
         };
-        let same = |new: &[u8]| same(Path::new("x.safetensors"), &file([1.0, 2.0], "a"), new);
+        let old = file([1.0, 2.0], "a");
+        let same = |new: &[u8]| same(Path::new("x.safetensors"), &old, new, ROUNDING);
         assert!(same(&file([1.000_001, 2.0], "a")));
         assert!(!same(&file([1.001, 2.0], "a")));
         assert!(!same(&file([1.0, 2.0], "b")));
@@ -299,5 +328,8 @@ mod tests {
         let head = Head { pins: Some("a==1 b==2"), stdout, ..Head::default() };
         assert_eq!(Head::read(text), head);
         assert_eq!(Head::read("import a\n"), Head::default());
+        assert_eq!(Head::read(text).packages().unwrap(), ["a==1", "b==2"]);
+        let shared = Head::read("# pins: {torch} c==3\n").packages().unwrap();
+        assert!(shared[0].starts_with("torch==") && shared.ends_with(&["c==3"]), "{shared:?}");
     }
 }

@@ -3,6 +3,8 @@
 //! A reader goes through its file once, reports the first thing that is wrong, and keeps only
 //! where each row begins. Rows are then read one at a time.
 
+#[cfg(feature = "excel")]
+mod biff;
 #[cfg(any(feature = "parquet", feature = "excel"))]
 mod caught;
 mod csv;

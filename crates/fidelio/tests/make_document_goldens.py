@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 accelerate==1.15.0 numpy==2.4.6 gguf==0.19.0
+# pins: {torch}
 # args: {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 # stdout: facade/fixtures/documents.json
 """The loss of plain documents under SmolLM2 in f32, by transformers.

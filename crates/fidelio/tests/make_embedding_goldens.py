@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: sentence-transformers==6.2.0 torch==2.15.0 transformers==5.23.0 numpy==2.4.6
+# pins: {torch}
 # args: {cache}/models/all-MiniLM-L6-v2
 # stdout: facade/fixtures/minilm.json
 """Vectors of the default embedder as sentence-transformers computes them, for given texts.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6 gguf==0.19.0
+# pins: {torch}
 # args: {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 """Trains a LoRA adapter on SmolLM2 with PEFT in f32 and writes down every loss.
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 safetensors==0.8.0 numpy==2.4.6
+# pins: {torch}
 """Makes reference vectors of texts with transformers, and the tiny encoder tests/golden/bert.
 
 Of the encoder, config.json and model.safetensors as transformers saves them (random, seeded), and

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 safetensors==0.8.0 numpy==2.4.6
+# pins: {torch}
 # fetch: converters
 # args: {cache}/fixtures/llama.cpp
 """Makes golden/*/model.gguf of the reference checkpoints with llama.cpp's own converter.

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
+# pins: {torch}
 """Makes the tiny reference checkpoints under tests/golden/ with transformers and PEFT.
 
 Each folder: config.json and model.safetensors as transformers saves them (random, seeded), and

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 timm==1.0.31 torchvision==0.29.2 lion-pytorch==0.2.5 schedulefree==1.4.1 numpy==2.4.6
+# pins: {torch}
 """Makes golden/optimizers.json: where optimizers that others wrote take two parameters.
 
     start      `matrix`, four rows of three, and `vector`, five numbers

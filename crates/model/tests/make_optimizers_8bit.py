@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 numpy==2.4.6 bitsandbytes==0.50.2
+# pins: {torch}
 """Makes golden/optimizers_8bit.json: where bitsandbytes' 8-bit optimizers take one parameter.
 
     shape   of the parameter: enough numbers to be rounded, the last block of 256 short

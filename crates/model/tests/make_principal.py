@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
+# pins: {torch}
+# rounding: 1e-3
 """Makes golden/llama/principal.json: what PEFT learns from adapters that begin with factors of the
 weights (PiSSA, OLoRA).
 
@@ -9,7 +10,8 @@ weights (PiSSA, OLoRA).
             of `ids` after them
 
 Factors are known up to signs only, so what is compared is what they do. Starts are computed in 32
-bits, as PEFT demands, learning in 64.
+bits, as PEFT demands, learning in 64; so processors differ by what eight updates make of the
+rounding of a singular value decomposition.
 """
 import json
 import pathlib

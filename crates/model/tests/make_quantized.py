@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6 bitsandbytes==0.50.2
+# pins: {torch}
 """Makes tests/golden/llama-quantized: a tiny checkpoint, and for each way of rounding its blocks'
 linear layers a folder with what PEFT answers and learns beside the weights that bitsandbytes decodes.
 

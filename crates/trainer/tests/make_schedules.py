@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 numpy==2.4.6
+# pins: {torch}
 # stdout: schedules.json
 """Learning rates that PyTorch and transformers give, update by update, for our schedules.
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
+# pins: {torch}
 """Makes tiny adapters under tests/weights/fixtures/combined/ and what PEFT makes of several.
 
 sources/ has adapters as PEFT saves them, every tensor random. <case>.safetensors has the tensors of

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# pins: torch==2.15.0 transformers==5.23.0 peft==0.21.2 safetensors==0.8.0 numpy==2.4.6
+# pins: {torch}
 """Makes tiny adapters under tests/weights/fixtures/peft/ with PEFT, as it saves them.
 
 Each stands on one of the tiny checkpoints of fidelio-model. Every tensor is random, so that none

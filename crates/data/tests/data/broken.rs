@@ -74,6 +74,47 @@ fn json_errors_say_where() {
     check(b"{\"a\": 1}\n{\"a\": 2}\n", "`t.json` line 2 column 1: trailing characters");
 }
 
+/// A fixture in which some bytes, which occur once, are replaced.
+fn damaged(name: &str, from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut content = std::fs::read(fixture(name)).unwrap();
+    let mut found = content.windows(from.len()).enumerate().filter(|(_, at)| *at == from);
+    let (at, _) = found.next().unwrap();
+    assert!(found.next().is_none(), "the bytes occur twice");
+    content[at..at + to.len()].copy_from_slice(to);
+    content
+}
+
+#[test]
+fn a_cell_outside_of_its_sheet_is_refused_before_room_is_made() {
+    // LABELSST, 10 bytes, row 5: the cell `last` in column 5.
+    let far_cell =
+        damaged("same.xls", &[0xFD, 0, 10, 0, 5, 0, 4, 0], &[0xFD, 0, 10, 0, 5, 0, 4, 0xFF]);
+    assert_eq!(
+        message("t.xls", &far_cell),
+        "cannot read the workbook `t.xls`: a cell lies in column 65285, \
+         a sheet of this format has 256"
+    );
+    // DIMENSIONS, 14 bytes: rows from 0 to before 6.
+    let far_end = damaged(
+        "same.xls",
+        &[0, 2, 14, 0, 0, 0, 0, 0, 6, 0, 0, 0],
+        &[0, 2, 14, 0, 0, 0, 0, 0, 6, 0, 0, 0xF0],
+    );
+    assert_eq!(
+        message("t.xls", &far_end),
+        "cannot read the workbook `t.xls`: a sheet goes from row 1 to row 4026531846 of 65536"
+    );
+}
+
+#[test]
+fn a_stray_cell_in_the_last_row_and_column_costs_nothing_and_is_named() {
+    assert_eq!(
+        message("t.xlsx", &std::fs::read(fixture("stray.xlsx")).unwrap()),
+        "`t.xlsx` sheet `Rows` row 1048576, column number 16384: the header has no name for it"
+    );
+}
+
 #[test]
 fn a_missing_file_is_named() {
     let error = Table::open(&["/nowhere/a.csv"], &ReadOptions::default()).unwrap_err();

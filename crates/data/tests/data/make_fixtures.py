@@ -38,6 +38,11 @@ def xl(path):
     ws2=wb.create_sheet("Dates"); ws2.append([]); ws2.append(["when","n"]); ws2.append([datetime.datetime(2024,2,29,13,5,7),1]); ws2.append([datetime.date(2023,1,2),2])
     wb.save(path); timeless(path)
 xl(out+"/same.xlsx")
+def stray(path):
+    """A cell at the end of the sheet, where nobody looks."""
+    wb=openpyxl.Workbook(); ws=wb.active; ws.title="Rows"; ws.append(cols); ws.cell(1048576,16384,"stray")
+    wb.save(path); timeless(path)
+stray(out+"/stray.xlsx")
 df.to_excel(out+"/same.ods",index=False,engine="odf",sheet_name="Rows")
 timeless(out+"/same.ods")
 import xlwt
