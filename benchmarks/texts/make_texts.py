@@ -5,6 +5,7 @@ The text is what people wrote: the sentences of `datasets/sentiment.csv.gz`, one
 A piece is kept only if its ids are what its text becomes when it is encoded alone.
 """
 # pins: gguf==0.19.0 tokenizers==0.23.3 numpy==2.4.6
+# fetch: models
 # args: {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 # stdout: texts.json
 import csv

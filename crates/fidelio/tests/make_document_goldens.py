@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # pins: {torch}
+# fetch: models
 # args: {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 # stdout: facade/fixtures/documents.json
 """The loss of plain documents under SmolLM2 in f32, by transformers.

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # pins: {torch}
+# fetch: embedders
 # args: {cache}/models/all-MiniLM-L6-v2
 # stdout: facade/fixtures/minilm.json
 """Vectors of the default embedder as sentence-transformers computes them, for given texts.

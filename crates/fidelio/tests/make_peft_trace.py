@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 # pins: {torch}
+# fetch: models
 # args: {cache}/models/SmolLM2-135M-Instruct.Q4_1.gguf
 """Trains a LoRA adapter on SmolLM2 with PEFT in f32 and writes down every loss.
 

@@ -1,4 +1,5 @@
 # pins: jinja2==3.1.6
+# fetch: fixtures
 # args: {cache}/fixtures
 # stdout: prompting/chat_goldens.json
 """Renders real chat templates with Jinja2, configured as transformers configures it.

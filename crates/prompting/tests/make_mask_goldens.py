@@ -1,4 +1,5 @@
 # pins: transformers==5.23.0 jinja2==3.1.6 tokenizers==0.23.3
+# fetch: fixtures
 # args: {cache}/fixtures prompting/fixtures/tokenizer.json
 # stdout: prompting/mask_goldens.json
 """What is learnt of whole conversations, found without our code.
