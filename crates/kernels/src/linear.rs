@@ -171,13 +171,18 @@ fn each_tile(
 ) {
     let n = out.len() / w.rows;
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    let tasks = if spread { rayon::current_num_threads() * 4 } else { 1 };
-    let share = w.rows.div_ceil(tasks).next_multiple_of(step);
-    let width = if n == 1 { share } else { share.min(most) };
+    let width = share(w.rows, step, if n == 1 { usize::MAX } else { most }, spread);
     each_piece(out, w.rows, width, spread, |first, out| {
         start(out, bias, first);
         work(first, out);
     });
+}
+
+/// How many of `outputs` one task has, in whole `step`s, at most `most`: so few that threads end at
+/// about the same time.
+fn share(outputs: usize, step: usize, most: usize, spread: bool) -> usize {
+    let tasks = if spread { rayon::current_num_threads() * 4 } else { 1 };
+    outputs.div_ceil(tasks).next_multiple_of(step).min(most)
 }
 
 /// Weight rows that are decoded before they are multiplied.

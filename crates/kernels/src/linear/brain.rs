@@ -1,18 +1,19 @@
 //! Products of brain floats (bfloat16: the upper half of a 32-bit float), summed as 32-bit floats.
 //!
-//! Activations are rounded once for a product, weights in panels of [`TILE`] outputs that stay in
-//! the nearest cache. Two neighbours along the summed dimension lie in one word, as the instructions
-//! that multiply brain floats want them. A number of the result is summed along its row in order,
-//! whatever the number of rows and threads.
+//! Activations are rounded once for a product, weights in panels of [`TILE`] outputs, some of which
+//! stay in the second cache while blocks of rows pass by. Two neighbours along the summed dimension
+//! lie in one word, as the instructions that multiply brain floats want them. A number of the result
+//! is summed along its row in order, whatever the number of rows and threads.
 
-use std::cell::Cell;
+use std::{cell::Cell, ops::Range};
 
 use rayon::prelude::*;
 
 use super::{
-    each_piece, each_tile,
+    as_floats, each_piece, each_tile,
     eights::{BLOCK, Eight},
     floats::Decode,
+    share,
 };
 use crate::{
     Format, Layout, Matrix,
@@ -26,19 +27,31 @@ use crate::{
 const TILE: usize = 32;
 
 /// Numbers that are summed over in a panel: whole blocks of every format.
-const DEPTH: usize = 256;
+const DEPTH: usize = 768;
+
+/// Panels that exist at a time.
+const PANELS: usize = 4;
 
 /// Outputs that one task has at most where many rows of activations share them.
-const SHARE: usize = 4 * TILE;
+const SHARE: usize = PANELS * TILE;
+
+/// Rows that pass by the panels at a time: whole bands, whose numbers stay in the second cache.
+const ROWS: usize = 20 * BAND;
+
+/// Rows of a band, the most for whose sums there are registers.
+const BAND: usize = 12;
 
 /// Words of a panel.
 const WORDS: usize = DEPTH / 2 * TILE;
 
-/// Numbers of a panel, and of what it is made from: floats, and these rounded.
-const SCRATCH: usize = WORDS + DEPTH * TILE + WORDS;
+/// Numbers of the panels, and of what one is made from: floats, and these rounded.
+const SCRATCH: usize = PANELS * WORDS + DEPTH * TILE + WORDS;
 
 /// As many multiply-adds take about as long as to round one number.
 const WORK: usize = 2;
+
+/// Rows of a weight between what is read and what is asked for meanwhile, across its rows.
+const AHEAD: usize = 32;
 
 /// Two neighbours of each output.
 type Words = [u32; TILE];
@@ -64,9 +77,9 @@ pub(super) fn multiply(
 pub(super) fn multiply_backward(path: Path, g: &[f32], w: Matrix<'_>, out: &mut [f32]) {
     let n = out.len() / w.cols;
     let g = Rounded::of(path, g, w.rows);
-    out.fill(0.0);
     let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    each_piece(out, w.cols, SHARE, spread, |first, out| {
+    each_piece(out, w.cols, share(w.cols, TILE, SHARE, spread), spread, |first, out| {
+        out.iter_mut().for_each(|out| out.fill(0.0));
         with_scratch(SCRATCH, |scratch| {
             path.run(Piece { x: &g, w: Along::Rows(w), first, out, scratch });
         });
@@ -75,6 +88,8 @@ pub(super) fn multiply_backward(path: Path, g: &[f32], w: Matrix<'_>, out: &mut 
 }
 
 /// Rows of activations as pairs of neighbours; an odd last one stands beside a 0.
+///
+/// Rows lie in [bands](band_rows), whose words take turns: the first of each row, then the second.
 struct Rounded {
     pairs: Vec<u32>,
     /// Words of a row.
@@ -92,13 +107,16 @@ impl Rounded {
         let stride = cols.div_ceil(2);
         let n = x.len() / cols;
         let mut pairs = RECYCLED.take();
-        pairs.resize(n * stride, 0);
+        if pairs.len() < n * stride {
+            pairs.resize(n * stride, 0);
+        }
+        let to = &mut pairs[..n * stride];
         let round = |(x, to): (&[f32], &mut [u32])| path.run(Round { x, cols, to });
         if worth_spreading(x.len() * WORK) {
-            let rows = n.div_ceil(rayon::current_num_threads());
-            x.par_chunks(rows * cols).zip(pairs.par_chunks_mut(rows * stride)).for_each(round);
+            let rows = n.div_ceil(rayon::current_num_threads()).next_multiple_of(BAND);
+            x.par_chunks(rows * cols).zip(to.par_chunks_mut(rows * stride)).for_each(round);
         } else {
-            round((x, &mut pairs));
+            round((x, to));
         }
         Self { pairs, stride }
     }
@@ -108,18 +126,24 @@ impl Rounded {
         RECYCLED.set(self.pairs);
     }
 
-    /// `pairs` words of `R` rows, from word `from` on.
+    /// `words` words of the band of `R` rows that begins with row `first`, from word `from` on.
     #[inline(always)]
-    fn rows<const R: usize>(&self, first: usize, from: usize, pairs: usize) -> [&[u32]; R] {
-        let mut rows: [&[u32]; R] = [&[]; R];
-        for (i, row) in rows.iter_mut().enumerate() {
-            *row = &self.pairs[(first + i) * self.stride + from..][..pairs];
-        }
-        rows
+    fn band<const R: usize>(&self, first: usize, from: usize, words: usize) -> &[[u32; R]] {
+        self.pairs[first * self.stride + from * R..][..words * R].as_chunks().0
     }
 }
 
-/// Some rows, and where they go.
+/// How many rows the band has that begins with row `first` of `n`.
+#[inline(always)]
+const fn band_rows<S: Simd>(first: usize, n: usize) -> usize {
+    match n - first {
+        BAND.. if S::LANES == 16 => BAND,
+        4.. => 4,
+        _ => 1,
+    }
+}
+
+/// Some rows, the first of which begins a band, and where they go.
 struct Round<'a> {
     x: &'a [f32],
     cols: usize,
@@ -132,8 +156,34 @@ impl Kernel for Round<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { x, cols, to } = self;
-        for (x, to) in x.chunks_exact(cols).zip(to.chunks_exact_mut(cols.div_ceil(2))) {
-            round_row(s, x, to);
+        let (n, stride) = (x.len() / cols, cols.div_ceil(2));
+        let mut first = 0;
+        while first < n {
+            let rows = band_rows::<S>(first, n);
+            let x = &x[first * cols..][..rows * cols];
+            let to = &mut to[first * stride..][..rows * stride];
+            match rows {
+                BAND => round_band::<S, BAND>(s, x, cols, to),
+                4 => round_band::<S, 4>(s, x, cols, to),
+                _ => round_row(s, x, to),
+            }
+            first += rows;
+        }
+    }
+}
+
+/// Rounds `R` rows to pairs that take turns.
+#[inline(always)]
+fn round_band<S: Simd, const R: usize>(s: S, x: &[f32], cols: usize, to: &mut [u32]) {
+    const SOME: usize = 128;
+    let mut pairs = [0; SOME];
+    for (r, row) in x.chunks_exact(cols).enumerate() {
+        for (row, to) in row.chunks(2 * SOME).zip(to.as_chunks_mut::<R>().0.chunks_mut(SOME)) {
+            let pairs = &mut pairs[..to.len()];
+            round_row(s, row, pairs);
+            for (to, pair) in to.iter_mut().zip(pairs) {
+                to[r] = *pair;
+            }
         }
     }
 }
@@ -198,19 +248,29 @@ impl Kernel for Piece<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { x, w, first, out, scratch } = self;
-        let (panel, floats) = scratch.split_at_mut(WORDS);
-        let panel: &mut [Words] = bytemuck::cast_slice_mut::<_, u32>(panel).as_chunks_mut().0;
-        for at in (0..out[0].len()).step_by(TILE) {
+        let (panels, floats) = scratch.split_at_mut(PANELS * WORDS);
+        let panels: &mut [Words] = bytemuck::cast_slice_mut::<_, u32>(panels).as_chunks_mut().0;
+        let (n, width) = (out.len(), out[0].len());
+        for share in (0..width).step_by(SHARE) {
+            let tiles = || (share..width.min(share + SHARE)).step_by(TILE);
             for from in (0..w.depth()).step_by(DEPTH) {
                 let depth = DEPTH.min(w.depth() - from);
-                let panel = &mut panel[..depth.div_ceil(2)];
-                match w {
-                    Along::Columns(w) => {
-                        fill_rows(s, w, first + at, from, depth, floats, panel);
+                let words = depth.div_ceil(2);
+                for (at, panel) in tiles().zip(panels.chunks_exact_mut(words)) {
+                    match w {
+                        Along::Columns(w) => {
+                            fill_rows(s, w, first + at, from, depth, floats, panel);
+                        }
+                        Along::Rows(w) => {
+                            fill_columns(s, w, first + at, from, depth, floats, panel)
+                        }
                     }
-                    Along::Rows(w) => fill_columns(s, w, first + at, from, depth, floats, panel),
                 }
-                bands(s, x, from / 2, panel, at, out);
+                for row in (0..n).step_by(ROWS) {
+                    for (at, panel) in tiles().zip(panels.chunks_exact(words)) {
+                        bands(s, x, row..n.min(row + ROWS), from / 2, panel, at, out);
+                    }
+                }
             }
         }
     }
@@ -328,6 +388,9 @@ fn fill_columns<S: Simd>(
         }
         return round_across(s, floats, EIGHT * eights, panel);
     }
+    if first + TILE <= w.cols && matches!(w.format, Format::BF16 | Format::F32) {
+        return fill_stored(s, w, first, from, depth, panel);
+    }
     // Whole blocks are decoded, which may begin before the first column and end behind the last.
     let block = w.format.block_len();
     let begin = first / block * block;
@@ -348,31 +411,69 @@ fn fill_columns<S: Simd>(
     }
 }
 
-/// Adds the products of all rows of `x`, from word `from` on, to `out[..][at..]`.
+/// The same of floats or brain floats, all columns of which exist.
+#[inline(always)]
+fn fill_stored<S: Simd>(
+    s: S,
+    w: Matrix<'_>,
+    first: usize,
+    from: usize,
+    depth: usize,
+    panel: &mut [Words],
+) {
+    let ask = |row: usize| {
+        // Rows are a page apart or so, which no processor foresees.
+        let at = w.bytes.as_ptr().wrapping_add((from + row + AHEAD) * w.row_bytes());
+        let len = w.row_bytes() / w.cols;
+        for line in (first * len..(first + TILE) * len).step_by(64) {
+            s.prefetch(at.wrapping_add(line));
+        }
+    };
+    for (i, words) in panel.iter_mut().enumerate() {
+        ask(2 * i);
+        ask(2 * i + 1);
+        let (low, high) = (from + 2 * i, (2 * i + 1 < depth).then_some(from + 2 * i + 1));
+        if let Some(low) = as_floats(w, low, 1) {
+            let high = high.and_then(|high| as_floats(w, high, 1)?[first..].first_chunk());
+            let low = low[first..].first_chunk().expect("all columns exist");
+            round_lanes(s, low, high.unwrap_or(&[0.0; TILE]), words);
+        } else {
+            let row = |row| w.row(row)[2 * first..].first_chunk().expect("all columns exist");
+            interleave(row(low), high.map_or(&[0; 2 * TILE], row), words);
+        }
+    }
+}
+
+/// Pairs of the brain floats of two rows.
+#[inline(always)]
+fn interleave(low: &[u8; 2 * TILE], high: &[u8; 2 * TILE], to: &mut Words) {
+    let rows = low.as_chunks::<2>().0.iter().zip(high.as_chunks::<2>().0);
+    for (to, ([a, b], [c, d])) in to.iter_mut().zip(rows) {
+        *to = u32::from_le_bytes([*a, *b, *c, *d]);
+    }
+}
+
+/// Adds the products of some rows of `x`, from word `from` on, to `out[rows][at..]`.
 #[inline(always)]
 fn bands<S: Simd>(
     s: S,
     x: &Rounded,
+    rows: Range<usize>,
     from: usize,
     panel: &[Words],
     at: usize,
     out: &mut [&mut [f32]],
 ) {
-    let mut row = 0;
-    // As many sums as there are registers for.
-    if S::LANES == 16 {
-        while row + 12 <= out.len() {
-            band::<S, 12>(s, x.rows(row, from, panel.len()), panel, at, &mut out[row..]);
-            row += 12;
+    let Range { start: mut row, end } = rows;
+    while row < end {
+        let (count, words) = (band_rows::<S>(row, out.len()), panel.len());
+        let out = &mut out[row..];
+        match count {
+            BAND => band::<S, BAND>(s, x.band(row, from, words), panel, at, out),
+            4 => band::<S, 4>(s, x.band(row, from, words), panel, at, out),
+            _ => band::<S, 1>(s, x.band(row, from, words), panel, at, out),
         }
-    }
-    while row + 4 <= out.len() {
-        band::<S, 4>(s, x.rows(row, from, panel.len()), panel, at, &mut out[row..]);
-        row += 4;
-    }
-    while row < out.len() {
-        band::<S, 1>(s, x.rows(row, from, panel.len()), panel, at, &mut out[row..]);
-        row += 1;
+        row += count;
     }
 }
 
@@ -380,7 +481,7 @@ fn bands<S: Simd>(
 #[inline(always)]
 fn band<S: Simd, const R: usize>(
     s: S,
-    x: [&[u32]; R],
+    x: &[[u32; R]],
     panel: &[Words],
     at: usize,
     out: &mut [&mut [f32]],
@@ -397,12 +498,12 @@ fn band<S: Simd, const R: usize>(
                 sums[r][c] = read(s, &out[r][(at + c * S::LANES).min(out[r].len())..]);
             }
         }
-        for (k, words) in panel.iter().enumerate() {
+        for (words, x) in panel.iter().zip(x) {
             let chunks = S::pair_chunks(&words[lane..]);
             let w = [s.pairs(&chunks[0]), s.pairs(&chunks[1])];
             for r in 0..R {
                 for c in 0..WIDTH {
-                    sums[r][c] = s.mul_pairs(w[c], x[r][k], sums[r][c]);
+                    sums[r][c] = s.mul_pairs(w[c], x[r], sums[r][c]);
                 }
             }
         }
