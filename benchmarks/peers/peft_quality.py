@@ -78,7 +78,7 @@ with Stretch() as training:
     tokens = learn(rows)
 model.eval()
 with Stretch() as evaluation:
-    accuracy = sum(right(*row) for row in held_out) / len(held_out)
+    found = [right(*row) for row in held_out]
 answer(
     ["torch", "transformers", "peft"],
     torch.get_num_threads(),
@@ -87,6 +87,7 @@ answer(
     tokens_per_second=tokens / training.seconds,
     learnt_tokens_read=tokens,
     evaluated_rows_per_second=len(held_out) / evaluation.seconds,
-    accuracy=accuracy,
+    accuracy=sum(found) / len(found),
+    right="".join("1" if it else "0" for it in found),
     cores=training.cores,
 )

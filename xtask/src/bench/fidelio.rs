@@ -297,14 +297,18 @@ impl Run<'_> {
         let table = self.table("test.jsonl", held_out.iter())?;
         let mut command = self.command("evaluate");
         command.arg("--model-path").arg(results).args(["--split", "full", "--dataset"]).arg(table);
-        command.arg("--output-directory").arg(self.folder.join("answers"));
+        let answers = self.folder.join("answers");
+        command.arg("--output-directory").arg(&answers).args(["--predictions-format", "jsonl"]);
         let (report, _): (Report, _) = said(&mut command)?;
         same("rows held out", report.rows, held_out.len())?;
+        let predictions = std::fs::read_to_string(answers.join("predictions.jsonl"))
+            .context("cannot read `predictions.jsonl`")?;
+        let right = right(&predictions, held_out)?;
         let figures = [
             ("rows_per_second", learnt.len() as f64 / seconds),
             ("accuracy", report.accuracy.value),
         ];
-        Ok(Sample::of(&seen, figures))
+        Ok(Sample { right, ..Sample::of(&seen, figures) })
     }
 
     /// Learns a table and returns the updates, the folder of results, and what it took.
@@ -402,6 +406,22 @@ fn steps(metrics: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
+/// Which of the rows, in their order, were answered with their label.
+fn right(predictions: &str, rows: &[Labelled]) -> Result<String> {
+    #[derive(Deserialize)]
+    struct Predicted {
+        row: usize,
+        label_predictions: String,
+    }
+    let mut predicted: Vec<Predicted> =
+        predictions.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    predicted.sort_by_key(|it| it.row);
+    let numbers: Vec<usize> = predicted.iter().map(|it| it.row).collect();
+    same("rows predicted", numbers, (0..rows.len()).collect())?;
+    let is_right = |(it, row): (&Predicted, &Labelled)| it.label_predictions == row.label;
+    Ok(predicted.iter().zip(rows).map(|pair| if is_right(pair) { '1' } else { '0' }).collect())
+}
+
 fn same<T: PartialEq + std::fmt::Debug>(what: &str, got: T, wanted: T) -> Result<()> {
     if got != wanted {
         bail!("Fidelio counts {got:?} {what}, not the {wanted:?} that were asked for");
@@ -421,6 +441,17 @@ mod tests {
         let steps = steps(metrics).unwrap();
         assert_eq!(steps.iter().map(|step| step.loss).collect::<Vec<_>>(), [2.5, 2.0]);
         assert!(super::steps("").is_err());
+    }
+
+    #[test]
+    fn right_answers_stand_in_the_order_of_rows() {
+        let row = |label: &str| Labelled { text: String::new(), label: label.to_owned() };
+        let rows = [row("spam"), row("ham"), row("spam")];
+        let answer =
+            |row: usize, label: &str| json!({"row": row, "label_predictions": label}).to_string();
+        let answers = [answer(2, "ham"), answer(0, "spam"), answer(1, "ham")];
+        assert_eq!(right(&answers.join("\n"), &rows).unwrap(), "110");
+        assert!(right(&answers[..2].join("\n"), &rows).is_err());
     }
 
     #[test]

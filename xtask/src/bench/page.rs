@@ -119,7 +119,7 @@ fn rows(case: &Measured, text: &mut String) {
             }),
             side.spread("peak_bytes")
                 .map_or("–".to_owned(), |it| { format!("{:.0} MB", it.median / 1e6) }),
-            more(side),
+            more(side, if is_ours { None } else { case.gain(side) }),
         );
     }
 }
@@ -140,8 +140,8 @@ fn with_unit(spread: Spread, work: &Work) -> String {
     format!("{median:.digits$} ({low:.digits$}–{high:.digits$}) {unit}")
 }
 
-/// What else was seen.
-fn more(side: &Side) -> String {
+/// What else was seen; `gain` is how much more accurate Fidelio is.
+fn more(side: &Side, gain: Option<Spread>) -> String {
     let median = |figure: &str| side.spread(figure).map(|it| it.median);
     let mut said = Vec::new();
     if let Some(seconds) = median("first_token_seconds") {
@@ -155,6 +155,9 @@ fn more(side: &Side) -> String {
     }
     if let Some(accuracy) = median("accuracy") {
         said.push(format!("accuracy {accuracy:.3}"));
+    }
+    if let Some(Spread { median, low, high }) = gain {
+        said.push(format!("Fidelio {median:+.3} ({low:+.3} to {high:+.3}) on the same rows"));
     }
     match side.samples.iter().filter(|sample| sample.is_disturbed()).count() {
         0 => {}

@@ -26,6 +26,9 @@ struct Answer {
     used: Used,
     /// What the peer says of its build.
     note: Option<String>,
+    /// As [`Sample::right`].
+    #[serde(default)]
+    right: String,
     #[serde(flatten)]
     figures: BTreeMap<String, f64>,
 }
@@ -103,6 +106,7 @@ impl Peers {
             .with_context(|| format!("{} on `{}`", against.name(), case.name))?;
         let mut sample = Sample::of(&seen, []);
         sample.figures.extend(answer.figures);
+        sample.right = answer.right;
         Ok(Repetition { sample, packages: answer.used.packages, note: answer.note })
     }
 

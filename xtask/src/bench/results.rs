@@ -72,6 +72,9 @@ pub(super) struct Sample {
     /// Repetitions that were thrown away because something else was at work.
     #[serde(default)]
     pub(super) thrown_away: usize,
+    /// For each row that was held out, `1` where the answer was right and `0` where not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) right: String,
 }
 
 /// The share of its own processor time that others may take from a repetition.
@@ -93,6 +96,7 @@ impl Sample {
             own_cpu_seconds: seen.processor.map(|it| it.own),
             foreign_cpu_seconds: seen.processor.map(|it| it.foreign),
             thrown_away: 0,
+            right: String::new(),
         }
     }
 
@@ -117,6 +121,13 @@ impl Side {
     pub(super) fn spread(&self, figure: &str) -> Option<Spread> {
         statistics::spread(&self.values(figure))
     }
+
+    /// For each row that was held out, the share of repetitions that answered it right.
+    fn right(&self) -> Vec<f64> {
+        let rows = self.samples.first().map_or(0, |sample| sample.right.len());
+        let right = |row| self.samples.iter().filter(|it| it.right.as_bytes()[row] == b'1').count();
+        (0..rows).map(|row| right(row) as f64 / self.samples.len() as f64).collect()
+    }
 }
 
 impl Measured {
@@ -129,6 +140,11 @@ impl Measured {
         } else {
             statistics::ratio(&theirs, &ours)
         }
+    }
+
+    /// How much more accurate Fidelio is than one of its peers, on the same rows.
+    pub(super) fn gain(&self, peer: &Side) -> Option<Spread> {
+        statistics::difference(&self.sides.first()?.right(), &peer.right())
     }
 
     /// Fidelio's peak memory as a share of a peer's.
@@ -235,6 +251,7 @@ pub(super) mod tests {
             own_cpu_seconds: Some(2.0),
             foreign_cpu_seconds: Some(foreign),
             thrown_away: 0,
+            right: String::new(),
         }
     }
 
@@ -315,6 +332,22 @@ pub(super) mod tests {
             .map(|it| (it.case.name.as_str(), it.fidelio.version.as_str()))
             .collect();
         assert_eq!(kept, [("a", "1"), ("b", "2"), ("c", "2")]);
+    }
+
+    #[test]
+    fn a_gain_is_counted_row_by_row_over_repetitions() {
+        let mut measured = measured();
+        assert_eq!(measured.gain(&measured.sides[1]), None);
+        for (side, rights) in
+            measured.sides.iter_mut().zip([["1101", "1101", "1101"], ["1001", "1000", "1001"]])
+        {
+            for (sample, right) in side.samples.iter_mut().zip(rights) {
+                sample.right = right.to_owned();
+            }
+        }
+        let gain = measured.gain(&measured.sides[1]).unwrap();
+        assert!((gain.median - 1.0 / 3.0).abs() < 1e-12, "{gain:?}");
+        assert!(gain.low <= gain.median && gain.high >= gain.median && gain.high <= 1.0);
     }
 
     #[test]

@@ -45,6 +45,20 @@ pub(super) fn ratio(ours: &[f64], theirs: &[f64]) -> Option<Spread> {
     of.is_finite().then(|| Spread { median: of, low: at(0.025), high: at(0.975) })
 }
 
+/// The mean difference of two figures of the same rows, with its 95 % bootstrap interval over rows.
+pub(super) fn difference(ours: &[f64], theirs: &[f64]) -> Option<Spread> {
+    if ours.is_empty() || ours.len() != theirs.len() {
+        return None;
+    }
+    let differences: Vec<f64> = ours.iter().zip(theirs).map(|(a, b)| a - b).collect();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut means: Vec<f64> = (0..DRAWS).map(|_| mean(&random.resample(&differences))).collect();
+    means.sort_by(f64::total_cmp);
+    let at = |share: f64| means[((DRAWS - 1) as f64 * share).round() as usize];
+    Some(Spread { median: mean(&differences), low: at(0.025), high: at(0.975) })
+}
+
 /// xorshift64*.
 struct Random(u64);
 
@@ -83,5 +97,17 @@ mod tests {
         // The most extreme medians that can be drawn.
         assert!(unsure.low >= 1.0 && unsure.high <= 7.0 / 3.0, "{unsure:?}");
         assert_eq!(ratio(&[], &[1.0]), None);
+    }
+
+    #[test]
+    fn a_difference_is_as_sure_as_the_rows_that_differ_are_many() {
+        let ours: Vec<f64> = (0..400).map(|row| f64::from(row % 10 != 0)).collect(); // 0.9
+        let theirs: Vec<f64> = (0..400).map(|row| f64::from(row % 5 != 0)).collect(); // 0.8
+        let all = difference(&ours, &theirs).unwrap();
+        assert!((all.median - 0.1).abs() < 1e-12);
+        // The standard error of a share of 0.1 in 400 is 0.015.
+        assert!((all.low - 0.0706).abs() < 0.006 && (all.high - 0.1294).abs() < 0.006, "{all:?}");
+        assert_eq!(difference(&ours, &ours).map(|it| (it.low, it.high)), Some((0.0, 0.0)));
+        assert_eq!(difference(&ours, &theirs[1..]), None);
     }
 }
