@@ -10,7 +10,7 @@ use std::{cell::Cell, ops::Range};
 use rayon::prelude::*;
 
 use super::{
-    as_floats, each_piece, each_tile,
+    as_floats, each_piece,
     eights::{BLOCK, Eight},
     floats::Decode,
     share,
@@ -64,27 +64,26 @@ pub(super) fn multiply(
     bias: Option<&[f32]>,
     out: &mut [f32],
 ) {
-    let x = Rounded::of(path, x, w.cols);
-    each_tile(w, bias, out, TILE, SHARE, |first, out| {
-        with_scratch(SCRATCH, |scratch| {
-            path.run(Piece { x: &x, w: Along::Columns(w), first, out, scratch });
-        });
-    });
-    x.recycle();
+    product(path, x, Along::Columns(w), bias, out);
 }
 
 /// `out[n, cols] = g[n, rows] · w`, everything checked, no side 0.
 pub(super) fn multiply_backward(path: Path, g: &[f32], w: Matrix<'_>, out: &mut [f32]) {
-    let n = out.len() / w.cols;
-    let g = Rounded::of(path, g, w.rows);
-    let spread = worth_spreading(n.saturating_mul(w.rows).saturating_mul(w.cols));
-    each_piece(out, w.cols, share(w.cols, TILE, SHARE, spread), spread, |first, out| {
-        out.iter_mut().for_each(|out| out.fill(0.0));
+    product(path, g, Along::Rows(w), None, out);
+}
+
+fn product(path: Path, x: &[f32], w: Along<'_>, bias: Option<&[f32]>, out: &mut [f32]) {
+    let (outputs, n) = (w.outputs(), out.len() / w.outputs());
+    let spread = worth_spreading(out.len().saturating_mul(w.depth()));
+    let most = if n == 1 { usize::MAX } else { SHARE };
+    let x = Rounded::of(path, x, w.depth());
+    each_piece(out, outputs, share(outputs, TILE, most, spread), spread, |first, out| {
+        let bias = bias.map(|bias| &bias[first..]);
         with_scratch(SCRATCH, |scratch| {
-            path.run(Piece { x: &g, w: Along::Rows(w), first, out, scratch });
+            path.run(Piece { x: &x, w, first, bias, out, scratch });
         });
     });
-    g.recycle();
+    x.recycle();
 }
 
 /// Rows of activations as pairs of neighbours; an odd last one stands beside a 0.
@@ -224,6 +223,13 @@ enum Along<'a> {
 }
 
 impl Along<'_> {
+    fn outputs(self) -> usize {
+        match self {
+            Self::Columns(w) => w.rows,
+            Self::Rows(w) => w.cols,
+        }
+    }
+
     /// Numbers that are summed.
     fn depth(self) -> usize {
         match self {
@@ -238,6 +244,7 @@ struct Piece<'a, 'o> {
     x: &'a Rounded,
     w: Along<'a>,
     first: usize,
+    bias: Option<&'a [f32]>,
     out: &'a mut [&'o mut [f32]],
     scratch: &'a mut [f32],
 }
@@ -247,7 +254,7 @@ impl Kernel for Piece<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { x, w, first, out, scratch } = self;
+        let Self { x, w, first, bias, out, scratch } = self;
         let (panels, floats) = scratch.split_at_mut(PANELS * WORDS);
         let panels: &mut [Words] = bytemuck::cast_slice_mut::<_, u32>(panels).as_chunks_mut().0;
         let (n, width) = (out.len(), out[0].len());
@@ -268,7 +275,12 @@ impl Kernel for Piece<'_, '_> {
                 }
                 for row in (0..n).step_by(ROWS) {
                     for (at, panel) in tiles().zip(panels.chunks_exact(words)) {
-                        bands(s, x, row..n.min(row + ROWS), from / 2, panel, at, out);
+                        let begin = match bias {
+                            _ if from > 0 => Begin::Sums,
+                            Some(bias) => Begin::Bias(&bias[at..]),
+                            None => Begin::Zero,
+                        };
+                        bands(s, x, row..n.min(row + ROWS), from / 2, panel, begin, at, out);
                     }
                 }
             }
@@ -453,14 +465,25 @@ fn interleave(low: &[u8; 2 * TILE], high: &[u8; 2 * TILE], to: &mut Words) {
     }
 }
 
-/// Adds the products of some rows of `x`, from word `from` on, to `out[rows][at..]`.
+/// What products are added to.
+#[derive(Clone, Copy)]
+enum Begin<'a> {
+    Zero,
+    Bias(&'a [f32]),
+    /// What stands where they go.
+    Sums,
+}
+
+/// Puts the products of some rows of `x`, from word `from` on, into `out[rows][at..]`.
 #[inline(always)]
+#[expect(clippy::too_many_arguments, reason = "what a band has, for some of them")]
 fn bands<S: Simd>(
     s: S,
     x: &Rounded,
     rows: Range<usize>,
     from: usize,
     panel: &[Words],
+    begin: Begin<'_>,
     at: usize,
     out: &mut [&mut [f32]],
 ) {
@@ -469,9 +492,9 @@ fn bands<S: Simd>(
         let (count, words) = (band_rows::<S>(row, out.len()), panel.len());
         let out = &mut out[row..];
         match count {
-            BAND => band::<S, BAND>(s, x.band(row, from, words), panel, at, out),
-            4 => band::<S, 4>(s, x.band(row, from, words), panel, at, out),
-            _ => band::<S, 1>(s, x.band(row, from, words), panel, at, out),
+            BAND => band::<S, BAND>(s, x.band(row, from, words), panel, begin, at, out),
+            4 => band::<S, 4>(s, x.band(row, from, words), panel, begin, at, out),
+            _ => band::<S, 1>(s, x.band(row, from, words), panel, begin, at, out),
         }
         row += count;
     }
@@ -483,6 +506,7 @@ fn band<S: Simd, const R: usize>(
     s: S,
     x: &[[u32; R]],
     panel: &[Words],
+    begin: Begin<'_>,
     at: usize,
     out: &mut [&mut [f32]],
 ) {
@@ -495,7 +519,12 @@ fn band<S: Simd, const R: usize>(
         let mut sums = [[s.splat(0.0); WIDTH]; R];
         for r in 0..R {
             for c in 0..WIDTH {
-                sums[r][c] = read(s, &out[r][(at + c * S::LANES).min(out[r].len())..]);
+                let skip = c * S::LANES;
+                match begin {
+                    Begin::Zero => {}
+                    Begin::Bias(bias) => sums[r][c] = read(s, from(bias, lane + skip)),
+                    Begin::Sums => sums[r][c] = read(s, from(out[r], at + skip)),
+                }
             }
         }
         for (words, x) in panel.iter().zip(x) {
@@ -514,6 +543,12 @@ fn band<S: Simd, const R: usize>(
             }
         }
     }
+}
+
+/// What lies from `at` on, if anything.
+#[inline(always)]
+fn from(numbers: &[f32], at: usize) -> &[f32] {
+    numbers.get(at..).unwrap_or_default()
 }
 
 /// A register of what `from` begins with, 0 where it ends.
