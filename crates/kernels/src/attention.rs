@@ -4,6 +4,7 @@
 
 mod backward;
 mod online;
+mod products;
 
 pub use backward::{AttentionGradients, attention_backward};
 use rayon::prelude::*;

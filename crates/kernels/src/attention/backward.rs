@@ -1,4 +1,4 @@
-//! The gradient of attention: scores are computed anew, a few queries and keys at a time.
+//! The gradient of attention: scores are computed anew, a few queries at a time.
 //!
 //! With `w` the weights of a query and `g` the gradient of its result, `dv += w·g`,
 //! `ds = w·(g·v - g·out)`, `dq += scale·ds·k`, `dk += scale·ds·q` (arXiv 2307.08691, section 3.1).
@@ -10,13 +10,14 @@ use rayon::prelude::*;
 
 use super::{
     Heads, KEYS, Operands, QUERIES, Run, Scoring, Sees,
-    online::{Queries, add_weighted, gather, score, weigh},
+    online::{Block, Queries},
+    products::{Rows, add_products},
 };
 use crate::{
     activation::exp,
     simd::{Kernel, Path, Simd, dots},
     softcap::tanh,
-    threads::{with_scratch, worth_spreading},
+    threads::worth_spreading,
 };
 
 /// Where the gradients of [`super::attention`] go.
@@ -69,10 +70,8 @@ pub(crate) fn attention_backward_on(
     let mut units = units(operands.sees, heads);
     let work: usize = operands.q.len() * 3 * KEYS; // a floor: every token sees itself
     let each = |unit: &mut Unit| {
-        let scratch = QUERIES.max(heads.query / heads.key_value) * (2 * KEYS + 3);
-        with_scratch(scratch, |scratch| {
-            path.run(Backward { operands, out, g_out, unit, scratch });
-        });
+        let (tiles, room) = (Tiles::new(unit.tokens.len()), Room::default());
+        path.run(Backward { operands, out, g_out, unit, tiles, room });
     };
     if worth_spreading(work) {
         units.par_iter_mut().for_each(each);
@@ -138,7 +137,92 @@ struct Backward<'a, 'o> {
     out: &'a [f32],
     g_out: &'a [f32],
     unit: &'o mut Unit,
-    scratch: &'o mut [f32],
+    tiles: Tiles,
+    room: Room,
+}
+
+/// What some tokens need, kept for the next ones.
+#[derive(Default)]
+struct Room {
+    /// `[queries, dim]`
+    q: Vec<f32>,
+    /// The gradients of their results, `[queries, dim]`.
+    g: Vec<f32>,
+    /// The mean slope of each query, under its weights: `g · out`.
+    means: Vec<f32>,
+    /// Scores, then weights: `[blocks, queries, KEYS]`.
+    weights: Vec<f32>,
+    /// The slopes of the cap, like the scores; nothing without a cap.
+    bends: Vec<f32>,
+    /// The slopes of a block's scores, `[queries, KEYS]`.
+    slopes: Vec<f32>,
+}
+
+impl Room {
+    /// Brings queries, gradients and means together.
+    #[inline(always)]
+    fn copy<S: Simd>(&mut self, queries: usize, [q, g, out]: [Queries<'_>; 3], s: S) {
+        self.q.clear();
+        self.g.clear();
+        self.means.clear();
+        for i in 0..queries {
+            let [[q], [g], [out]] = [q.get(i), g.get(i), out.get(i)];
+            self.q.extend_from_slice(q);
+            self.g.extend_from_slice(g);
+            let [[mean]] = dots::<S, 1, 1>(s, [g], [out]);
+            self.means.push(mean);
+        }
+    }
+}
+
+/// Keys and values dimension by dimension, so that many keys are met at a time.
+struct Tiles {
+    /// By a unit's tokens: where the tile lies that begins with the token, if it was met.
+    places: Vec<Option<usize>>,
+    /// `[tiles, 2, dim, KEYS]`: keys, then values.
+    floats: Vec<f32>,
+    /// One of the cache's.
+    past: Vec<f32>,
+}
+
+impl Tiles {
+    fn new(tokens: usize) -> Self {
+        Self { places: vec![None; tokens], floats: Vec::new(), past: Vec::new() }
+    }
+
+    /// The keys and values of a block, each `[dim, KEYS]`.
+    fn of(&mut self, operands: &Operands<'_>, block: &Block, unit: &Unit) -> (&[f32], &[f32]) {
+        let len = operands.heads.dim * KEYS;
+        let tile = if block.past {
+            self.past.resize(2 * len, 0.0);
+            fill_tile(operands, block, block.count, unit.head, &mut self.past);
+            &self.past[..]
+        } else {
+            let place = &mut self.places[block.at - unit.tokens.start];
+            let at = *place.get_or_insert_with(|| {
+                let at = self.floats.len();
+                self.floats.resize(at + 2 * len, 0.0);
+                // Later tokens see more of these keys.
+                let count = KEYS.min(unit.tokens.end - block.at);
+                fill_tile(operands, block, count, unit.head, &mut self.floats[at..]);
+                at
+            });
+            &self.floats[at..][..2 * len]
+        };
+        tile.split_at(len)
+    }
+}
+
+fn fill_tile(operands: &Operands<'_>, block: &Block, count: usize, head: usize, tile: &mut [f32]) {
+    let tiles = tile.chunks_exact_mut(operands.heads.dim * KEYS);
+    for (rows, tile) in operands.keys(block, head).into_iter().zip(tiles) {
+        for j in 0..count {
+            let row = rows.rows().row(j, operands.heads.dim);
+            for (x, to) in row.iter().zip(tile.as_chunks_mut::<KEYS>().0) {
+                to[j] = *x;
+            }
+        }
+    }
 }
 
 impl Kernel for Backward<'_, '_> {
@@ -160,107 +244,135 @@ impl Backward<'_, '_> {
     /// Some neighbouring tokens of a run.
     #[inline(always)]
     fn some<S: Simd>(&mut self, s: S, run: &Run, first: usize, tokens: usize) {
-        let Self { operands, out, g_out, unit, scratch } = self;
+        let Self { operands, out, g_out, unit, tiles, room } = self;
         let (heads, scoring, head) = (operands.heads, operands.scoring, unit.head);
         let (group, dim) = (heads.query / heads.key_value, heads.dim);
-        let queries = tokens * group;
-        let (scores, scratch) = scratch.split_at_mut(queries * KEYS);
-        let (slopes, scratch) = scratch.split_at_mut(queries * KEYS);
-        let (largest, scratch) = scratch.split_at_mut(queries);
-        let (sums, scratch) = scratch.split_at_mut(queries);
-        let means = &mut scratch[..queries]; // of the slopes, under the weights
+        let (queries, from) = (tokens * group, run.first as usize + first);
+        let blocks: Vec<Block> = operands.blocks(run, first, tokens).collect();
+        room.copy(
+            queries,
+            [operands.q, g_out, out].map(|data| Queries::of(data, from, head, heads)),
+            s,
+        );
+        let (q, g) = (Rows { data: &room.q, stride: dim }, Rows { data: &room.g, stride: dim });
+        let len = queries * KEYS;
 
-        let from = run.first as usize + first;
-        let q = Queries::of(operands.q, from, head, heads);
-        let g = Queries::of(g_out, from, head, heads);
-        let o = Queries::of(out, from, head, heads);
-        largest.fill(f32::NEG_INFINITY);
-        sums.fill(0.0);
-        for block in operands.blocks(run, first, tokens) {
-            let [keys, _] = operands.keys(&block, head);
-            score(s, &q, queries, keys, scores);
-            for i in 0..queries {
-                let (row, seen) = (&mut scores[i * KEYS..][..KEYS], block.seen_by(i / group));
-                weigh(row, seen, scoring, &mut largest[i], &mut sums[i]);
-            }
+        room.weights.clear();
+        room.weights.resize(blocks.len() * len, 0.0);
+        for (block, scores) in blocks.iter().zip(room.weights.chunks_exact_mut(len)) {
+            let keys = Rows { data: tiles.of(operands, block, unit).0, stride: KEYS };
+            add_products::<S, false>(s, q, keys, dim, scores, KEYS);
         }
-        for (i, mean) in means.iter_mut().enumerate() {
-            let [[dot]] = dots::<S, 1, 1>(s, g.get(i), o.get(i));
-            *mean = dot;
+        room.bends.resize(if scoring.softcap.is_some() { room.weights.len() } else { 0 }, 0.0);
+        for i in 0..queries {
+            let (scores, bends) = (&mut room.weights[i * KEYS..], room.bends.get_mut(i * KEYS..));
+            soften(scores, bends.unwrap_or_default(), len, &blocks, i / group, scoring);
         }
 
         let local = from - unit.tokens.start;
-        for block in operands.blocks(run, first, tokens) {
-            let [keys, values] = operands.keys(&block, head);
-            score(s, &q, queries, keys, scores);
-            score(s, &g, queries, values, slopes);
-            for i in 0..queries {
-                let seen = block.seen_by(i / group);
-                let weights = &mut scores[i * KEYS..][..KEYS];
-                let slopes = &mut slopes[i * KEYS..][..KEYS];
-                soften(weights, slopes, seen, scoring, largest[i], 1.0 / sums[i], means[i]);
+        for (b, block) in blocks.iter().enumerate() {
+            let weights = &room.weights[b * len..][..len];
+            let bends = room.bends.get(b * len..).unwrap_or_default();
+            room.slopes.clear();
+            room.slopes.resize(len, 0.0);
+            let values = Rows { data: tiles.of(operands, block, unit).1, stride: KEYS };
+            add_products::<S, false>(s, g, values, dim, &mut room.slopes, KEYS);
+            for (i, slopes) in room.slopes.chunks_exact_mut(KEYS).enumerate() {
+                let at = i * KEYS;
+                let (weights, bends) = (&weights[at..], bends.get(at..).unwrap_or_default());
+                slope(slopes, weights, bends, block.seen_by(i / group), room.means[i], scoring);
             }
-            let g_q = &mut unit.q[local * group * dim..];
-            gather(s, slopes, queries, keys, g_q, group, group * dim);
+
+            let slopes = Rows { data: &room.slopes, stride: KEYS };
+            let weights = Rows { data: weights, stride: KEYS };
+            let keys = operands.keys(block, head)[0].rows();
+            let g_q = &mut unit.q[local * group * dim..][..queries * dim];
+            add_products::<S, false>(s, slopes, keys, block.count, g_q, dim);
             if !block.past {
-                let rows = (block.at - unit.tokens.start) * dim..;
-                let sizes = [tokens, group];
-                scatter(s, slopes, sizes, &q, &mut unit.k[rows.clone()], dim, block.count);
-                scatter(s, scores, sizes, &g, &mut unit.v[rows], dim, block.count);
+                let own = (block.at - unit.tokens.start) * dim;
+                let own = own..own + block.count * dim;
+                add_products::<S, true>(s, slopes, q, queries, &mut unit.k[own.clone()], dim);
+                add_products::<S, true>(s, weights, g, queries, &mut unit.v[own], dim);
             }
         }
     }
 }
 
-/// Turns a query's scores into its weights, and what `g` says of each value into the slope of the
-/// score; both 0 where it does not see.
+/// Turns a query's scores, a row for each block, `step` apart, into its weights: 0 where its token
+/// does not see. Where scores are capped, `bends` gets the slopes of the cap.
 #[inline(always)]
 fn soften(
     scores: &mut [f32],
-    slopes: &mut [f32],
-    seen: Range<usize>,
+    bends: &mut [f32],
+    step: usize,
+    blocks: &[Block],
+    token: usize,
     scoring: Scoring,
-    largest: f32,
-    share: f32,
-    mean: f32,
 ) {
-    for row in [&mut *scores, &mut *slopes] {
+    let mut largest = f32::NEG_INFINITY;
+    for (b, block) in blocks.iter().enumerate() {
+        let (row, seen) = (&mut scores[b * step..][..KEYS], block.seen_by(token));
         row[..seen.start].fill(0.0);
         row[seen.end..].fill(0.0);
+        let row = &mut row[seen.clone()];
+        match scoring.softcap {
+            None => {
+                for score in row.iter_mut() {
+                    *score *= scoring.scale;
+                }
+            }
+            Some(cap) => {
+                let bends = &mut bends[b * step..][seen];
+                for (score, bend) in row.iter_mut().zip(bends) {
+                    let bent = tanh(*score * (scoring.scale / cap));
+                    *bend = 1.0 - bent * bent;
+                    *score = cap * bent;
+                }
+            }
+        }
+        for score in row {
+            largest = if *score > largest { *score } else { largest };
+        }
     }
-    let scale = scoring.scale;
-    let seen = scores[seen.clone()].iter_mut().zip(&mut slopes[seen]);
-    match scoring.softcap {
-        None => seen.for_each(|(score, slope)| {
-            *score = exp(*score * scale - largest) * share;
-            *slope = *score * (*slope - mean) * scale;
-        }),
-        Some(cap) => seen.for_each(|(score, slope)| {
-            let bent = tanh(*score * (scale / cap));
-            *score = exp(cap * bent - largest) * share;
-            *slope = *score * (*slope - mean) * scale * (1.0 - bent * bent);
-        }),
+    let mut lanes = [0.0; 8]; // so that the additions do not wait for each other
+    for (b, block) in blocks.iter().enumerate() {
+        let row = &mut scores[b * step..][block.seen_by(token)];
+        for score in row.iter_mut() {
+            *score = exp(*score - largest);
+        }
+        for chunk in row.chunks(lanes.len()) {
+            for (lane, weight) in lanes.iter_mut().zip(chunk) {
+                *lane += weight;
+            }
+        }
+    }
+    let share = 1.0 / lanes.iter().sum::<f32>();
+    for (b, block) in blocks.iter().enumerate() {
+        for weight in &mut scores[b * step..][block.seen_by(token)] {
+            *weight *= share;
+        }
     }
 }
 
-/// Adds to each key's row the queries' rows, weighted by the key's column.
+/// Turns what the gradient of a query's result says of each value into the slopes of its scores, 0
+/// where it does not see.
 #[inline(always)]
-fn scatter<S: Simd>(
-    s: S,
+fn slope(
+    slopes: &mut [f32],
     weights: &[f32],
-    [tokens, group]: [usize; 2],
-    rows: &Queries<'_>,
-    out: &mut [f32],
-    dim: usize,
-    count: usize,
+    bends: &[f32],
+    seen: Range<usize>,
+    mean: f32,
+    scoring: Scoring,
 ) {
-    let mut column = [0.0; QUERIES];
-    for (j, out) in out.chunks_exact_mut(dim).take(count).enumerate() {
-        for head in 0..group {
-            for (token, weight) in column[..tokens].iter_mut().enumerate() {
-                *weight = weights[(token * group + head) * KEYS + j];
-            }
-            add_weighted(s, &column[..tokens], rows.head(head, tokens), out);
+    slopes[..seen.start].fill(0.0);
+    slopes[seen.end..].fill(0.0);
+    for (slope, weight) in slopes[seen.clone()].iter_mut().zip(&weights[seen.clone()]) {
+        *slope = weight * (*slope - mean) * scoring.scale;
+    }
+    if let Some(bends) = bends.get(seen.clone()) {
+        for (slope, bend) in slopes[seen].iter_mut().zip(bends) {
+            *slope *= bend;
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The softmax that needs no second look: scores, weights and results of a few keys at a time.
 
-use super::{Heads, KEYS, Operands, Run, Scoring, Task};
+use super::{Heads, KEYS, Operands, Run, Scoring, Task, products::Rows};
 use crate::{
     activation::exp,
     simd::{Kernel, Simd, dots},
@@ -154,13 +154,6 @@ impl<'a> Queries<'a> {
         Self { data: &data[skip..], stride: heads.query * dim, group, dim }
     }
 
-    /// One head of each token's.
-    #[inline(always)]
-    pub(super) fn head(&self, head: usize, tokens: usize) -> Keys<'a> {
-        let data = &self.data[head * self.dim..];
-        Keys { data, stride: self.stride, dim: self.dim, count: tokens }
-    }
-
     #[inline(always)]
     pub(super) fn get<const N: usize>(&self, first: usize) -> [&'a [f32]; N] {
         let mut rows: [&[f32]; N] = [&[]; N];
@@ -173,6 +166,11 @@ impl<'a> Queries<'a> {
 }
 
 impl<'a> Keys<'a> {
+    #[inline(always)]
+    pub(super) fn rows(self) -> Rows<'a> {
+        Rows { data: self.data, stride: self.stride }
+    }
+
     #[inline(always)]
     fn get<const N: usize>(self, first: usize) -> [&'a [f32]; N] {
         let mut rows: [&[f32]; N] = [&[]; N];
