@@ -42,6 +42,7 @@ mod rotary;
 mod softcap;
 
 mod attention;
+mod limits;
 mod loss;
 mod scores;
 
@@ -55,6 +56,7 @@ pub use attention::{
 pub use dequantize::{dequantize, dequantize_rows};
 pub use dynamic::Dynamic;
 pub use format::{Format, Matrix};
+pub use limits::{Limits, limits};
 pub use linear::{Arithmetic, embed, linear, linear_backward};
 pub use loss::{Weighed, cross_entropy};
 pub use norm::{rms_norm, rms_norm_backward};

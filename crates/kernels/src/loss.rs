@@ -74,17 +74,19 @@ impl Kernel for CrossEntropy<'_> {
         let mut weight = 0.0;
         let asked: Vec<f32> =
             targets.iter().map(|target| logits[target.token as usize] - largest).collect();
-        let mut sums = [0.0_f32; 8];
-        let (chunks, rest) = logits.as_chunks_mut::<8>();
+        // One loop for each step: a compiler makes vectors of these, and not of both together.
+        for logit in logits.iter_mut() {
+            *logit = exp(*logit - largest);
+        }
+        let mut sums = [0.0_f32; 16];
+        let (chunks, rest) = logits.as_chunks::<16>();
         for chunk in chunks {
-            for (sum, logit) in sums.iter_mut().zip(chunk) {
-                *logit = exp(*logit - largest);
-                *sum += *logit;
+            for (sum, weight) in sums.iter_mut().zip(chunk) {
+                *sum += weight;
             }
         }
-        for (sum, logit) in sums.iter_mut().zip(rest) {
-            *logit = exp(*logit - largest);
-            *sum += *logit;
+        for (sum, weight) in sums.iter_mut().zip(rest) {
+            *sum += weight;
         }
         let sum: f32 = sums.iter().sum();
         for (target, asked) in targets.iter().zip(asked) {

@@ -217,11 +217,16 @@ impl Kernel for Summarise<'_> {
         let top = self.logits.iter().position(|&logit| logit >= max).unwrap_or(0) as u32;
 
         let mut total = 0.0_f64;
-        for some in chunks.chunks(64) {
+        let mut weights = [[0.0; LANES]; 64];
+        for some in chunks.chunks(weights.len()) {
+            let weights = &mut weights[..some.len()];
+            for (weight, &logit) in weights.as_flattened_mut().iter_mut().zip(some.as_flattened()) {
+                *weight = exp(logit - max);
+            }
             let mut lanes = [0.0_f32; LANES];
-            for chunk in some {
-                for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-                    *lane += exp(logit - max);
+            for weights in weights {
+                for (lane, weight) in lanes.iter_mut().zip(weights) {
+                    *lane += *weight;
                 }
             }
             total += f64::from(lanes.iter().sum::<f32>());
