@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                 Ok(())
             }),
         ),
+        ("speed", Box::new(speed)),
         ("doctests", Box::new(|| test::doctests(test::FEATURES))),
         ("rustdoc", Box::new(rustdoc)),
         ("docs", Box::new(|| docs::run(&docs::Args { check: true }))),
@@ -90,6 +91,20 @@ fn report(times: &[(&str, Duration)]) {
 fn clippy() -> Result<()> {
     let lint = ["clippy", "--workspace", "--all-targets", "--features", test::FEATURES];
     cargo(&[&lint[..], &["--", "--deny", "warnings"]].concat())
+}
+
+/// No kernel has fallen far below the share of the machine's limits that it had.
+fn speed() -> Result<()> {
+    cargo(&[
+        "run",
+        "--release",
+        "--package",
+        "fidelio-kernels",
+        "--example",
+        "speed",
+        "--",
+        "--check",
+    ])
 }
 
 fn rustdoc() -> Result<()> {

@@ -10,7 +10,7 @@ use crate::{
     Format, Layout, Matrix,
     dequantize::{decode_part, dequantize_rows_on},
     packed::pack,
-    simd::{Kernel, Path, Simd, dots},
+    simd::{Kernel, Path, Simd, brain_dot, dots},
     threads::{with_scratch, worth_spreading},
 };
 
@@ -250,6 +250,9 @@ impl Kernel for Tile<'_, '_> {
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
         let Self { x, w, first, out, panel } = self;
+        if let ([out], Format::BF16) = (&mut *out, w.format) {
+            return lone_brains(s, x, w, first, out);
+        }
         let (rows, panel_rows) = (out[0].len(), panel_rows(out.len()));
         for k in (0..w.cols).step_by(DEPTH) {
             let depth = DEPTH.min(w.cols - k);
@@ -267,6 +270,19 @@ impl Kernel for Tile<'_, '_> {
                 let x = Rows { data: &x[k..], stride: w.cols, depth };
                 multiply(s, x, weights, count, row, out);
             }
+        }
+    }
+}
+
+/// Adds the products of one row of `x` with rows of brain floats from `first` on: without a panel,
+/// which only one row would read, and row after row, so that memory is one stream.
+#[inline(always)]
+fn lone_brains<S: Simd>(s: S, x: &[f32], w: Matrix<'_>, first: usize, out: &mut [f32]) {
+    for (row, out) in out.iter_mut().enumerate() {
+        let row = w.row(first + row);
+        for k in (0..w.cols).step_by(DEPTH) {
+            let depth = DEPTH.min(w.cols - k);
+            *out += brain_dot(s, &x[k..][..depth], &row[2 * k..][..2 * depth]);
         }
     }
 }

@@ -29,6 +29,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Pairs: Copy;
     /// The same in memory: `[u32; LANES]`.
     type PairChunk: Copy;
+    /// The bytes of as many brain floats as a register has floats: `[[u8; 2]; LANES]`.
+    type BrainChunk: Copy;
 
     /// Runs a kernel that is compiled apart, so that what several kernels need is compiled once.
     fn call<K: Kernel>(self, kernel: K) -> K::Out;
@@ -42,6 +44,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn fma(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     /// The sum of all lanes.
     fn sum(self, v: Self::V) -> f32;
+    fn brain_chunks(x: &[u8]) -> &[Self::BrainChunk];
+    /// Brain floats, little endian, as floats.
+    fn brains(self, from: &Self::BrainChunk) -> Self::V;
     /// An IEEE half.
     fn half(self, bytes: [u8; 2]) -> f32;
     /// IEEE halves to floats, as many as fit both.
@@ -184,6 +189,7 @@ impl Simd for Portable {
     type Ints = [i32; 8];
     type Pairs = [u32; 4];
     type PairChunk = [u32; 4];
+    type BrainChunk = [[u8; 2]; 4];
 
     #[inline(never)]
     fn call<K: Kernel>(self, kernel: K) -> K::Out {
@@ -231,6 +237,20 @@ impl Simd for Portable {
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         (v[0] + v[2]) + (v[1] + v[3])
+    }
+
+    #[inline(always)]
+    fn brain_chunks(x: &[u8]) -> &[Self::BrainChunk] {
+        x.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn brains(self, from: &Self::BrainChunk) -> Self::V {
+        let mut floats = [0.0; 4];
+        for i in 0..4 {
+            floats[i] = of_brain(from[i]);
+        }
+        floats
     }
 
     #[inline(always)]
@@ -555,4 +575,25 @@ pub(crate) fn dots<S: Simd, const R: usize, const C: usize>(
         }
     }
     sums
+}
+
+/// The same of a row of floats and one of brain floats, summed in the same order.
+#[inline(always)]
+pub(crate) fn brain_dot<S: Simd>(s: S, x: &[f32], w: &[u8]) -> f32 {
+    let (chunks, rest) = S::chunks(x);
+    let mut acc = s.splat(0.0);
+    for (x, w) in chunks.iter().zip(S::brain_chunks(w)) {
+        acc = s.fma(s.load(x), s.brains(w), acc);
+    }
+    let mut sum = s.sum(acc);
+    for (x, w) in rest.iter().zip(&w.as_chunks().0[chunks.len() * S::LANES..]) {
+        sum += x * of_brain(*w);
+    }
+    sum
+}
+
+/// A brain float, little endian.
+#[inline(always)]
+pub(crate) fn of_brain(bytes: [u8; 2]) -> f32 {
+    f32::from_bits(u32::from(u16::from_le_bytes(bytes)) << 16)
 }

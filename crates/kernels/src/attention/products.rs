@@ -103,8 +103,8 @@ fn add_columns<S: Simd, const R: usize, const N: usize, const ACROSS: bool>(
             rows[r] = a.row(first + r, count);
         }
     }
-    for k in 0..count {
-        let row = S::chunks(&b.data[k * b.stride + at..][..N * S::LANES]).0;
+    for (k, row) in b.data.chunks(b.stride).take(count).enumerate() {
+        let row = S::chunks(&row[at..][..N * S::LANES]).0;
         let across = if ACROSS { &a.data[k * a.stride + first..][..R] } else { &[] };
         let mut x = [s.splat(0.0); N];
         for n in 0..N {

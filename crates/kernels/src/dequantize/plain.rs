@@ -1,6 +1,6 @@
 //! Plain floats of 32 and 16 bits.
 
-use crate::simd::Simd;
+use crate::simd::{Simd, of_brain};
 
 #[inline(always)]
 pub(super) fn f32<S: Simd>(_: S, bytes: &[u8; 4], out: &mut [f32; 1]) {
@@ -10,7 +10,7 @@ pub(super) fn f32<S: Simd>(_: S, bytes: &[u8; 4], out: &mut [f32; 1]) {
 /// A brain float: the upper half of an `f32`.
 #[inline(always)]
 pub(super) fn bf16<S: Simd>(_: S, bytes: &[u8; 2], out: &mut [f32; 1]) {
-    out[0] = f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16);
+    out[0] = of_brain(*bytes);
 }
 
 /// An IEEE half, without branches so that loops over it vectorise.

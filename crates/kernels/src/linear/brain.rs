@@ -269,7 +269,7 @@ impl Kernel for Piece<'_, '_> {
                             fill_rows(s, w, first + at, from, depth, floats, panel);
                         }
                         Along::Rows(w) => {
-                            fill_columns(s, w, first + at, from, depth, floats, panel)
+                            fill_columns(s, w, first + at, from, depth, floats, panel);
                         }
                     }
                 }
@@ -517,13 +517,13 @@ fn band<S: Simd, const R: usize>(
             return;
         }
         let mut sums = [[s.splat(0.0); WIDTH]; R];
-        for r in 0..R {
-            for c in 0..WIDTH {
+        for (sums, out) in sums.iter_mut().zip(&*out) {
+            for (c, sum) in sums.iter_mut().enumerate() {
                 let skip = c * S::LANES;
                 match begin {
                     Begin::Zero => {}
-                    Begin::Bias(bias) => sums[r][c] = read(s, from(bias, lane + skip)),
-                    Begin::Sums => sums[r][c] = read(s, from(out[r], at + skip)),
+                    Begin::Bias(bias) => *sum = read(s, from(bias, lane + skip)),
+                    Begin::Sums => *sum = read(s, from(out, at + skip)),
                 }
             }
         }

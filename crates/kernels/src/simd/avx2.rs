@@ -10,14 +10,15 @@ use std::arch::{
         _mm256_add_ps, _mm256_and_si256, _mm256_blend_epi16, _mm256_blendv_ps, _mm256_castpd_ps,
         _mm256_castps_pd, _mm256_castps_si256, _mm256_castps256_ps128, _mm256_castsi128_si256,
         _mm256_castsi256_ps, _mm256_cmp_ps, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32,
-        _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_inserti128_si256,
-        _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16, _mm256_maddubs_epi16,
-        _mm256_mul_ps, _mm256_mullo_epi32, _mm256_or_si256, _mm256_permute4x64_pd,
-        _mm256_permutevar8x32_ps, _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_epi32,
-        _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sll_epi32, _mm256_slli_epi16, _mm256_slli_epi32,
-        _mm256_srai_epi16, _mm256_srai_epi32, _mm256_srl_epi32, _mm256_srli_epi32,
-        _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi8, _mm256_sub_epi32,
-        _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32, _mm256_unpacklo_epi64,
+        _mm256_cvtepu16_epi32, _mm256_cvtph_ps, _mm256_extractf128_ps, _mm256_fmadd_ps,
+        _mm256_inserti128_si256, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_madd_epi16,
+        _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_mullo_epi32, _mm256_or_si256,
+        _mm256_permute4x64_pd, _mm256_permutevar8x32_ps, _mm256_set1_epi8, _mm256_set1_epi16,
+        _mm256_set1_epi32, _mm256_set1_ps, _mm256_shuffle_ps, _mm256_sll_epi32, _mm256_slli_epi16,
+        _mm256_slli_epi32, _mm256_srai_epi16, _mm256_srai_epi32, _mm256_srl_epi32,
+        _mm256_srli_epi32, _mm256_storeu_ps, _mm256_storeu_si256, _mm256_sub_epi8,
+        _mm256_sub_epi32, _mm256_unpackhi_epi32, _mm256_unpackhi_epi64, _mm256_unpacklo_epi32,
+        _mm256_unpacklo_epi64,
     },
 };
 
@@ -55,6 +56,7 @@ impl Simd for Avx2 {
     type Ints = __m256i;
     type Pairs = __m256i;
     type PairChunk = [u32; 8];
+    type BrainChunk = [[u8; 2]; 8];
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Out {
@@ -99,6 +101,17 @@ impl Simd for Avx2 {
     fn sum(self, v: Self::V) -> f32 {
         // SAFETY: `self` proves that the features are present.
         unsafe { sum(v) }
+    }
+
+    #[inline(always)]
+    fn brain_chunks(x: &[u8]) -> &[Self::BrainChunk] {
+        x.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn brains(self, from: &Self::BrainChunk) -> Self::V {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { brain_floats(from) }
     }
 
     #[inline(always)]
@@ -313,6 +326,14 @@ impl Simd for Avx2 {
         // SAFETY: `self` proves that the features are present.
         unsafe { pairs_multiplied(w, x, sums) }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn brain_floats(from: &[[u8; 2]; 8]) -> __m256 {
+    // SAFETY: 16 bytes are readable; any alignment will do.
+    let words = unsafe { _mm_loadu_si128(from.as_ptr().cast()) };
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(words)))
 }
 
 #[inline]

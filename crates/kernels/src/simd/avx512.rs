@@ -3,12 +3,13 @@
 #![expect(unsafe_code, reason = "vector intrinsics")]
 
 use std::arch::x86_64::{
-    __m256, __m256bh, __m256i, __m512, __m512bh, __m512i, _mm_loadu_si128, _mm256_dpbusd_epi32,
-    _mm256_dpwssd_epi32, _mm512_castsi128_si512, _mm512_cvtepu16_epi32, _mm512_cvtne2ps_pbh,
-    _mm512_cvtneps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_inserti32x4, _mm512_loadu_ps,
-    _mm512_loadu_si512, _mm512_or_si512, _mm512_reduce_add_ps, _mm512_set1_epi32, _mm512_set1_ps,
-    _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512, _mm512_unpackhi_epi32,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
+    __m256, __m256bh, __m256i, __m512, __m512bh, __m512i, _mm_loadu_si128, _mm256_castpd_ps,
+    _mm256_dpbusd_epi32, _mm256_dpwssd_epi32, _mm256_loadu_si256, _mm512_castps_pd,
+    _mm512_castps512_ps256, _mm512_castsi128_si512, _mm512_castsi512_ps, _mm512_cvtepu16_epi32,
+    _mm512_cvtne2ps_pbh, _mm512_cvtneps_pbh, _mm512_dpbf16_ps, _mm512_extractf64x4_pd,
+    _mm512_fmadd_ps, _mm512_inserti32x4, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_or_si512,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_slli_epi32, _mm512_storeu_ps, _mm512_storeu_si512,
+    _mm512_unpackhi_epi32, _mm512_unpackhi_epi64, _mm512_unpacklo_epi32, _mm512_unpacklo_epi64,
 };
 
 use super::{Kernel, Simd, avx2::Avx2};
@@ -61,6 +62,7 @@ impl Simd for Avx512 {
     type Ints = __m256i;
     type Pairs = __m512i;
     type PairChunk = [u32; 16];
+    type BrainChunk = [[u8; 2]; 16];
 
     #[inline(always)]
     fn call<K: Kernel>(self, kernel: K) -> K::Out {
@@ -104,7 +106,19 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         // SAFETY: `self` proves that the feature is present.
-        unsafe { _mm512_reduce_add_ps(v) }
+        let [low, high] = unsafe { halves(v) };
+        self.0.sum(self.0.add_eight(low, high))
+    }
+
+    #[inline(always)]
+    fn brain_chunks(x: &[u8]) -> &[Self::BrainChunk] {
+        x.as_chunks().0.as_chunks().0
+    }
+
+    #[inline(always)]
+    fn brains(self, from: &Self::BrainChunk) -> Self::V {
+        // SAFETY: `self` proves that the features are present.
+        unsafe { brain_floats(from) }
     }
 
     as_avx2! {
@@ -191,6 +205,21 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves that the features are present.
         unsafe { pairs_multiplied(w, x, sums) }
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,avx512f")]
+fn brain_floats(from: &[[u8; 2]; 16]) -> __m512 {
+    // SAFETY: 32 bytes are readable; any alignment will do.
+    let words = unsafe { _mm256_loadu_si256(from.as_ptr().cast()) };
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(words)))
+}
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn halves(v: __m512) -> [__m256; 2] {
+    let high = _mm512_extractf64x4_pd::<1>(_mm512_castps_pd(v));
+    [_mm512_castps512_ps256(v), _mm256_castpd_ps(high)]
 }
 
 #[inline]
