@@ -31,9 +31,8 @@ pub(super) fn check(path: &Path) -> io::Result<Result<(), String>> {
         .collect();
     for stream in streams {
         let mut content = Vec::new();
-        let read = container
-            .open_stream(&stream)
-            .and_then(|mut stream| stream.read_to_end(&mut content));
+        let read =
+            container.open_stream(&stream).and_then(|mut stream| stream.read_to_end(&mut content));
         if let Err(error) = read {
             return Ok(Err(format!("its container is damaged: {error}")));
         }
@@ -89,7 +88,10 @@ fn check_record(record: &Record<'_>) -> Result<(), String> {
     if let Some((first, end)) = rows
         && (first.max(end) > ROWS || (first > end && end > 0))
     {
-        return Err(format!("a sheet goes from row {} to row {end} of {ROWS}", u64::from(first) + 1));
+        return Err(format!(
+            "a sheet goes from row {} to row {end} of {ROWS}",
+            u64::from(first) + 1
+        ));
     }
     Ok(())
 }

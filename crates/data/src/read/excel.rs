@@ -31,11 +31,8 @@ pub(super) fn open(path: &Path, sheet: Option<&str>) -> Result<Box<dyn Source>, 
 
     let sheet: Arc<str> = sheet.into();
     let place = |line| Place { file: path.into(), line, unit: Unit::Sheet(Arc::clone(&sheet)) };
-    let cell_error = |row, column: String, reason| DataError::Cell {
-        place: place(row),
-        column,
-        reason,
-    };
+    let cell_error =
+        |row, column: String, reason| DataError::Cell { place: place(row), column, reason };
     // Columns without a name at the right edge do not count as long as they hold nothing.
     let mut columns = vec![String::new(); header.last().map_or(0, |last| last.column + 1)];
     for cell in header {
