@@ -111,7 +111,7 @@ fn a_cell_outside_of_its_sheet_is_refused_before_room_is_made() {
 fn a_stray_cell_in_the_last_row_and_column_costs_nothing_and_is_named() {
     assert_eq!(
         message("t.xlsx", &std::fs::read(fixture("stray.xlsx")).unwrap()),
-        "`t.xlsx` sheet `Rows` row 1048576, column number 16384: the header has no name for it"
+        "`t.xlsx` sheet `Rows` row 1048576, column `number 16384`: the header has no name for it"
     );
 }
 
