@@ -25,7 +25,7 @@ pub(super) fn check(path: &Path) -> io::Result<Result<(), String>> {
     };
     let streams: Vec<_> = container
         .walk()
-        .filter(|entry| entry.is_stream())
+        .filter(cfb::Entry::is_stream)
         .filter(|entry| ["workbook", "book"].contains(&entry.name().to_lowercase().as_str()))
         .map(|entry| entry.path().to_owned())
         .collect();
