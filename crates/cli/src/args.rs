@@ -13,7 +13,7 @@ pub(crate) use run::{
 use crate::commands::{
     adapters, advise, backends, chat, check, compare, completions, datasets, doctor, embed,
     evaluate, experiment, export, generate, index, init, merge, models, plan, plugin, predict,
-    render_config, schema, serve, train, visualize,
+    render_config, schema, serve, train, verify, visualize,
 };
 
 /// Customise a large language model for your task, from one YAML file and one binary.
@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Chat(chat::Args),
     /// Answer over HTTP, as OpenAI's clients ask.
     Serve(serve::Args),
+    /// Hold a run that is served against what its training saw.
+    Verify(verify::Args),
     /// Cut documents into passages that prompts can show, and search them.
     Index(index::Args),
     /// Say what two runs have set otherwise, and which one answers better beyond chance.

@@ -27,6 +27,7 @@ pub(crate) mod render_config;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod train;
+pub(crate) mod verify;
 pub(crate) mod visualize;
 
 mod output_file;
@@ -58,6 +59,7 @@ pub(crate) fn run(cli: Cli, ui: &Ui) -> Result<(), Failure> {
         Command::Embed(args) => embed::run(&args, &global, ui),
         Command::Chat(args) => chat::run(&args, &global, ui),
         Command::Serve(args) => serve::run(&args, &global, ui),
+        Command::Verify(args) => verify::run(&args, &global, ui),
         Command::Index(args) => index::run(&args, &global, ui),
         Command::Compare(args) => compare::run(&args, ui),
         Command::Visualize(args) => visualize::run(&args, ui),

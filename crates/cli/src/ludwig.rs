@@ -20,10 +20,9 @@ const FLAGS: [(&str, &str); 9] = [
 ];
 
 /// Commands that are known and not here yet, each with what it comes with.
-const LATER: [(&str, &str); 3] = [
+const LATER: [(&str, &str); 2] = [
     ("hyperopt", "it comes with the search for settings, after fine-tuning"),
     ("upload", "it comes with fine-tuning, when there is something to upload"),
-    ("verify", "until then `fidelio merge` and `export` measure what they write"),
 ];
 
 /// Ludwig's spelling as ours: two-letter flags, and underscores in the names of long ones.

@@ -241,6 +241,12 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// A training run that kept nothing of what it saw.
+    #[error("`{path}` kept nothing of what its training saw")]
+    NothingSeen {
+        /// The folder.
+        path: PathBuf,
+    },
     /// A run file that learns, asked for answers before it has learnt.
     #[error("`trainer.type: finetune` learns, and nothing has been learnt yet")]
     NotTrained,
@@ -441,6 +447,11 @@ impl Error {
             Self::NoRun { .. } => {
                 Some("name the folder that `fidelio train` said its results are in".into())
             }
+            Self::NothingSeen { .. } => Some(
+                "runs over documents ask nothing, and those of older versions kept nothing: train \
+                 again"
+                    .into(),
+            ),
             Self::NotARun { .. } => Some(
                 "a run holds `run.yaml`, with `description.json` and `metrics.jsonl` where it \
                  learnt, `run.json` and `statistics.json` where it was measured; name the folder \

@@ -26,6 +26,8 @@ pub struct Generator {
     adapter: Option<AdapterId>,
     /// What continuations are held to.
     grammar: Option<Grammar>,
+    /// What the system says where nobody says otherwise: what it said in training.
+    system: Option<String>,
     opened_in: f64,
     note: Option<String>,
 }
@@ -84,11 +86,13 @@ impl Generator {
         let started = Instant::now();
         let session = Some(model.open(&device, how)?);
         let opened_in = started.elapsed().as_secs_f64();
-        Ok(Self { model, session, adapter: None, grammar: None, opened_in, note: None })
+        let (adapter, grammar, system, note) = (None, None, None, None);
+        Ok(Self { model, session, adapter, grammar, system, opened_in, note })
     }
 
     /// The model of a run file, with the adapter that its run left behind or that it names; what it
-    /// says is held to the form of the run's answers.
+    /// says is held to the form of the run's answers, and conversations begin with the run's system
+    /// message where they have none.
     ///
     /// # Errors
     /// As [`Self::open`], and when the adapter does not fit the model.
@@ -109,9 +113,10 @@ impl Generator {
     ) -> Result<Self, Error> {
         let config = run.config();
         let grammar = run.answer_form().map(|form| form.grammar().clone());
+        let system = config.prompt.system.clone();
         let Some(trained) = Trained::in_use(machine, run)? else {
             let opened = Self::open(machine, &run.base_model(), &config.device, how, progress)?;
-            return Ok(Self { grammar, ..opened });
+            return Ok(Self { grammar, system, ..opened });
         };
         let device = machine.device(&config.device)?;
         let model = Model::find(machine, &run.base_model(), progress)?;
@@ -124,7 +129,7 @@ impl Generator {
         let (session, adapter) = model.open_adapted(&device, how, &trained.adapter)?;
         let opened_in = started.elapsed().as_secs_f64();
         let (session, adapter) = (Some(session), Some(adapter));
-        Ok(Self { model, session, adapter, grammar, opened_in, note })
+        Ok(Self { model, session, adapter, grammar, system, opened_in, note })
     }
 
     /// The model.
@@ -166,7 +171,8 @@ impl Generator {
     /// # Errors
     /// When it cannot be rendered.
     pub fn prompt(&self, text: &str, raw: bool, system: Option<&str>) -> Result<Vec<u32>, Error> {
-        let renderer = self.renderer(raw, system.map(str::to_owned))?;
+        let usual = self.system.clone().filter(|_| !raw);
+        let renderer = self.renderer(raw, system.map(str::to_owned).or(usual))?;
         let cells = serde_json::Map::from_iter([(PROMPT.to_owned(), text.into())]);
         Ok(tokens(renderer.render(&Row::new(0, &cells), Purpose::Answer)?))
     }
@@ -176,7 +182,7 @@ impl Generator {
     /// # Errors
     /// When it cannot be rendered.
     pub fn conversation(&self, talk: &Conversation) -> Result<Vec<u32>, Error> {
-        let renderer = self.chat_renderer(rules(ChatUse::Always, None))?;
+        let renderer = self.chat_renderer(rules(ChatUse::Always, self.system.clone()))?;
         Ok(tokens(renderer.render_conversation(talk, Purpose::Answer)?))
     }
 
@@ -187,7 +193,7 @@ impl Generator {
     pub fn into_serving(mut self) -> Result<Serving, Error> {
         // A person at a terminal may write special tokens; strangers' messages are text.
         let special_tokens_in_data = SpecialTokens::Escape;
-        let of_strangers = Rules { special_tokens_in_data, ..rules(ChatUse::Always, None) };
+        let of_strangers = Rules { special_tokens_in_data, ..rules(ChatUse::Always, self.system.clone()) };
         let chat =
             self.has_chat_template().then(|| self.chat_renderer(of_strangers)).transpose()?;
         Ok(Serving {

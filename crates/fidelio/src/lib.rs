@@ -59,6 +59,7 @@ mod results;
 mod row_answerer;
 mod run_file;
 mod runs;
+mod seen;
 mod serving;
 mod survey;
 mod train;
@@ -129,6 +130,7 @@ pub use run_file::RunFile;
 pub use runs::{
     Answer, Answers, Curves, EvaluationLine, Measured, RunRecord, StepLine, TrainingRecord,
 };
+pub use seen::{Asked, LogprobDifference, OtherToken, Parity, Seen};
 pub use serving::Serving;
 pub use survey::{Lengths, Survey};
 pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, merged_folder, model_folder};

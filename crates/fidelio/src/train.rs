@@ -18,13 +18,15 @@ use fidelio_weights::{
 use serde::Serialize;
 
 use crate::{
-    DataArgs, Error, Event, Job, Machine, Model, Observer, Opening, Results, RunFile, SplitChoice,
+    DataArgs, Error, Event, Job, Machine, Model, Observer, Opening, Results, RunFile, Seen,
+    SplitChoice,
     adapters::Bystanders,
     hashes::{FileHash, Hashes},
     job::Tried,
     learning,
     plan::Plan,
     provenance::{PROVENANCE, Provenance},
+    seen::SEEN,
     validation::ValidationRows,
 };
 
@@ -206,6 +208,7 @@ impl Training {
             remove(&folder.join(LOGS))?;
             remove(&folder.join(MODEL))?;
             remove(&folder.join(DESCRIPTION))?;
+            remove(&folder.join(SEEN))?;
         }
         let planned = serde_json::to_value(self.told(&how, adapter));
         let planned = planned
@@ -234,6 +237,7 @@ impl Training {
         }
         self.save(folder, learnt, start.as_ref())?;
         if summary.ended != Ended::Stopped {
+            Seen::write(&self.job, &self.rows, session.as_mut(), results)?;
             let told = self.told(&how, self.job.adapter);
             let description = Description { told, summary: &summary };
             results.write_json(DESCRIPTION, &description)?;

@@ -47,7 +47,7 @@ pub use examples::{Example, ExamplesShown, PASSAGE, SOURCE, ShowExamples};
 pub use format::FormatSpec;
 pub use layout::{Layout, LayoutSpec, Row};
 pub use rendered::{Cut, ExplainedToken, Explanation, Ledger, Outcome, Purpose, Rendered};
-pub use renderer::{Choice, Fingerprint, Renderer, Source};
+pub use renderer::{Choice, Fingerprint, Question, Renderer, Source};
 pub use rules::{
     Bos, Boundary, Budget, ChatUse, ExampleBudget, Overflow, Rules, Side, SpecialTokens, Turns,
 };

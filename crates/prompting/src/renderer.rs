@@ -5,6 +5,7 @@ mod budget;
 mod document;
 mod encode;
 mod examples;
+mod question;
 mod talk;
 mod turns;
 
@@ -20,6 +21,8 @@ use crate::{
 use answer::Reply;
 use encode::Encoded;
 use talk::{Shown, Talk};
+
+pub use question::Question;
 
 /// Where a row's prompt comes from.
 #[derive(Debug, Clone)]

@@ -198,6 +198,11 @@ impl ModelFlags {
         }
     }
 
+    /// The folder of the training run, where one is named.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.model_path.as_deref()
+    }
+
     /// Puts it on its device.
     pub(crate) fn open(&self, machine: &Machine, ui: &Ui) -> Result<Generator, Failure> {
         let progress = Downloads::new(ui);

@@ -1,5 +1,6 @@
 //! `fidelio serve`: a model behind HTTP, until it is asked to stop.
 
+mod local;
 mod rows;
 
 use std::{
@@ -9,12 +10,15 @@ use std::{
     time::Duration,
 };
 
-use fidelio::{Serving, generate::Limits};
+use fidelio::{Machine, Serving, generate::Limits};
 use fidelio_serve::{
     Ended, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions, Served, Server,
     stop_signal,
 };
 use serde::Serialize;
+use tokio::runtime::Runtime;
+
+pub(super) use local::Local;
 
 use crate::{
     args::{Global, ModelFlags},
@@ -97,38 +101,15 @@ struct Listening<'a> {
 pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> {
     let options = args.options()?;
     let machine = super::machine(global)?;
-    let generator = args.model.open(&machine, ui)?;
-    let name = args.name();
-    let Serving { session, adapter, grammar, tokenizer, chat, plain, decoding } =
-        generator.into_serving()?;
-    if chat.is_none() {
-        ui.note("note: the model has no chat template, so only `/v1/completions` answers");
-    }
+    log(ui);
+    let parts = open(&args.model, args.name(), args.limits(), &machine, ui)?;
     if options.keys.is_empty() && !options.host.is_loopback() {
         ui.note("note: whoever reaches this address may use it; `--api-keys` lets in only some");
     }
-    log(ui);
-    let metrics = Arc::new(Metrics::new());
-    let inference =
-        Inference::start(session, adapter, tokenizer, args.limits(), Arc::clone(&metrics))?;
-    let mut served = Served::new(name, chat, plain, decoding).with_grammar(grammar);
-    if let Some(run) = args.model.run()? {
-        match rows::Rows::of_run(&machine, &run, ui) {
-            Ok(Some(rows)) => served = served.with_rows(Box::new(rows)),
-            Ok(None) => {
-                ui.note("note: the run's prompts need a table, so `/predict` does not answer");
-            }
-            Err(error) => ui.note(format!("note: `/predict` does not answer: {}", error.message())),
-        }
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .map_err(|source| ServeError::Thread { source })?;
+    let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let name = served.name().to_owned();
-        let server = Server::bind(options, served, inference, metrics).await?;
+        let name = parts.served.name().to_owned();
+        let server = parts.bind(options).await?;
         let address = format!("http://{}", server.address());
         let text = format!("{address} serves {name}\n");
         ui.result(&Listening { address, model: &name }, || text)?;
@@ -144,6 +125,57 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
             Err(Failure::Interrupted { kept })
         }
     }
+}
+
+/// A model and the thread that runs it, before they have an address.
+pub(super) struct Parts {
+    served: Served,
+    inference: Inference,
+    metrics: Arc<Metrics>,
+}
+
+impl Parts {
+    async fn bind(self, options: ServeOptions) -> Result<Server, ServeError> {
+        Server::bind(options, self.served, self.inference, self.metrics).await
+    }
+}
+
+/// Opens what is served.
+pub(super) fn open(
+    model: &ModelFlags,
+    name: String,
+    limits: InferenceLimits,
+    machine: &Machine,
+    ui: &Ui,
+) -> Result<Parts, Failure> {
+    let generator = model.open(machine, ui)?;
+    let Serving { session, adapter, grammar, tokenizer, chat, plain, decoding } =
+        generator.into_serving()?;
+    if chat.is_none() {
+        ui.note("note: the model has no chat template, so only `/v1/completions` answers");
+    }
+    let metrics = Arc::new(Metrics::new());
+    let inference = Inference::start(session, adapter, tokenizer, limits, Arc::clone(&metrics))?;
+    let mut served = Served::new(name, chat, plain, decoding).with_grammar(grammar);
+    if let Some(run) = model.run()? {
+        match rows::Rows::of_run(machine, &run, ui) {
+            Ok(Some(rows)) => served = served.with_rows(Box::new(rows)),
+            Ok(None) => {
+                ui.note("note: the run's prompts need a table, so `/predict` does not answer");
+            }
+            Err(error) => ui.note(format!("note: `/predict` does not answer: {}", error.message())),
+        }
+    }
+    Ok(Parts { served, inference, metrics })
+}
+
+/// Threads that answer connections.
+fn runtime() -> Result<Runtime, ServeError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|source| ServeError::Thread { source })
 }
 
 async fn asked_to_stop() {

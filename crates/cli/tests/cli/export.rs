@@ -91,16 +91,26 @@ fn a_write_that_fails_leaves_nothing() {
 
 /// Learns a little on the tiny checkpoint, into `run`; none where this build has no engine.
 pub(crate) fn trained(adapter: &str) -> Option<Place> {
+    trained_with(&format!("{RUN}adapter: {{type: lora, r: 2{adapter}}}\n"), None)
+}
+
+/// The same of a run file, where the model has a chat template if `tokenizer_config` says so.
+pub(crate) fn trained_with(run: &str, tokenizer_config: Option<&str>) -> Option<Place> {
     if cfg!(not(any(feature = "flex", feature = "ndarray"))) {
         eprintln!("skipped: this build has no engine");
         return None;
     }
-    let run = RUN.replace("base_model: smollm2-135m", "base_model: .");
-    let learns = format!(
-        "trainer: {{type: finetune, train_steps: 2}}\nadapter: {{type: lora, r: 2{adapter}}}"
-    );
-    let run = run.replace("trainer: {type: none}", &learns);
-    let place = tiny().with("run.yaml", &run).with("rows.csv", "question,answer\na b,c\nb,a c\n");
+    let run = run.replace("base_model: smollm2-135m", "base_model: .");
+    let learns = "trainer: {type: finetune, train_steps: 2}";
+    let mut run = run.replace("trainer: {type: none}", learns);
+    if !run.contains("adapter:") {
+        run += "adapter: {type: lora, r: 2}\n";
+    }
+    let mut place =
+        tiny().with("run.yaml", &run).with("rows.csv", "question,answer\na b,c\nb,a c\n");
+    if let Some(config) = tokenizer_config {
+        place = place.with("tokenizer_config.json", config);
+    }
     place.run(&["train", "-c", "run.yaml", "--training-set", "rows.csv", "-o", "run"]).expect(0);
     Some(place)
 }

@@ -22,3 +22,4 @@ mod reports;
 mod run_files;
 mod serve;
 mod structured;
+mod verify;

@@ -17,7 +17,7 @@ const FRANCE: &str = "What is the capital of France?";
 const PARIS: &str = "The capital of France is Paris.";
 
 /// A server that is running.
-struct Running<'a> {
+pub(crate) struct Running<'a> {
     place: &'a Place,
     child: Option<Child>,
     /// What it said first: its address and its model.
@@ -26,7 +26,7 @@ struct Running<'a> {
 }
 
 impl<'a> Running<'a> {
-    fn new(place: &'a Place, cache: &str, flags: &[&str]) -> Self {
+    pub(crate) fn new(place: &'a Place, cache: &str, flags: &[&str]) -> Self {
         let serve = ["serve", "--port", "0", "--offline", "--cache-dir", cache];
         let mut child = place.spawn(&[&serve[..], flags].concat(), Stdio::null());
         let mut said = String::new();
@@ -35,8 +35,12 @@ impl<'a> Running<'a> {
         Self { place, child: Some(child), said, address }
     }
 
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
     /// The status and the body of an answer.
-    fn send(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> (u16, String) {
+    pub(crate) fn send(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
         let length = body.len();
@@ -51,14 +55,14 @@ impl<'a> Running<'a> {
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
-    fn post(&self, path: &str, body: &Value) -> Value {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Value {
         let (status, text) = self.send("POST", path, None, &body.to_string());
         assert_eq!(status, 200, "{text}");
         serde_json::from_str(&text).unwrap()
     }
 
     /// Asks it to stop, and waits until it has.
-    fn stop(mut self) -> Said {
+    pub(crate) fn stop(mut self) -> Said {
         let child = self.child.take().unwrap();
         let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
         assert!(sent.success());

@@ -84,6 +84,11 @@ impl Talk {
         self.given
     }
 
+    /// All that a chat template is given.
+    pub(super) fn conversation(&self) -> &Conversation {
+        &self.plain
+    }
+
     /// Its messages.
     pub(super) fn messages(&self) -> &[Message] {
         &self.plain.messages

@@ -2,7 +2,7 @@
 
 use fidelio_prompting::{
     Bos, Boundary, Budget, ChatTemplate, ChatUse, Clock, Conversation, Layout, LayoutSpec, Ledger,
-    Message, Outcome, Overflow, PromptError, Purpose, Rendered, Renderer, Row, Rules, Side, Source,
+    Message, Outcome, Overflow, PromptError, Purpose, Question, Rendered, Renderer, Row, Rules, Side, Source,
     SpecialTokens, Turns, Vocabulary,
 };
 use serde_json::{Value, json};
@@ -463,6 +463,34 @@ fn an_explanation_shows_each_token() {
     let last = shown.tokens.last().unwrap();
     assert!(last.piece == "<|im_end|>" && last.special && last.learnt && last.field.is_none());
     assert!(shown.tokens.iter().any(|t| t.field.as_deref() == Some("mail")));
+}
+
+/// Whoever asks the question reads the prompt: that is what a server is held against.
+#[test]
+fn a_rows_question_is_read_as_its_prompt() {
+    let rules = || Rules { system: Some("Be terse.".to_owned()), ..Rules::default() };
+    let talks = [
+        (renderer("Spam? {mail}\n", rules(), chat(CHATML)), mail()),
+        (
+            messages(Rules::default(), chat(CHATML)).unwrap(),
+            json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"},
+                {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}),
+        ),
+    ];
+    for (renderer, cells) in talks {
+        let row = Row::new(3, cells.as_object().unwrap());
+        let Some(Question::Talk(talk)) = renderer.question(&row).unwrap() else { panic!() };
+        assert_eq!(talk.messages.last().unwrap().role(), "user");
+        let asked = messages(Rules::default(), chat(CHATML)).unwrap();
+        let read = asked.render_conversation(&talk, Purpose::Answer).unwrap().kept().unwrap();
+        let trained = kept(&renderer, &cells, Purpose::Train);
+        assert_eq!(read.ids, trained.ids[..trained.prompt_len]);
+    }
+    let plain = renderer("Spam? {mail}\n", Rules::default(), None);
+    let cells = mail();
+    let row = Row::new(3, cells.as_object().unwrap());
+    let text = "Spam? Win a prize quickly, or lose it now\n".to_owned();
+    assert_eq!(plain.question(&row).unwrap(), Some(Question::Text(text)));
 }
 
 #[test]

@@ -37,9 +37,11 @@ pub(crate) async fn answer(
     let talk = talk.unwrap_or_default();
     let ids = app.render(move |served| served.conversation(&talk)).await?;
     let mut writer = Writer::new(Arc::clone(&app), Endpoint::Chat);
-    (writer.logprobs, writer.include_usage) = (logprobs, sampling.include_usage);
+    writer.logprobs = logprobs;
+    writer.write_as(&sampling);
+    let beginning = Beginning { prompt: ids.clone(), ..Beginning::default() };
     let work = Work { prompts: vec![ids], sampling: &sampling, usual_tokens: None, score: None };
     let (answering, _) = Answering::begin(&app, &writer.id, work, places).await?;
-    let beginnings = vec![Beginning::default(); sampling.n];
+    let beginnings = vec![beginning; sampling.n];
     writer.write(answering, beginnings, sampling.stream).await
 }

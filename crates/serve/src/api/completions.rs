@@ -64,7 +64,8 @@ pub(crate) async fn answer(
     });
     let rendered = rendered.await?;
     let mut writer = Writer::new(Arc::clone(&app), Endpoint::Text);
-    (writer.logprobs, writer.include_usage) = (logprobs.is_some(), sampling.include_usage);
+    writer.logprobs = logprobs.is_some();
+    writer.write_as(&sampling);
     let ids: Vec<Vec<u32>> = rendered.iter().map(|(ids, _)| ids.clone()).collect();
     check_ids(&app, &ids)?;
     let work = Work {
@@ -80,7 +81,11 @@ pub(crate) async fn answer(
     for (ids, text) in rendered {
         let text = text.unwrap_or_else(|| app.served.texts().joined(&ids));
         let scored = scores.next().unwrap_or_default();
-        let beginning = if echo { Beginning { text, ids, scored } } else { Beginning::default() };
+        let beginning = if echo {
+            Beginning { prompt: ids, text, echo, scored }
+        } else {
+            Beginning { prompt: ids, ..Beginning::default() }
+        };
         beginnings.extend(vec![beginning; sampling.n]);
     }
     writer.write(answering, beginnings, sampling.stream).await

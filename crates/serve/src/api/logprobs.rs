@@ -5,11 +5,33 @@ use serde_json::{Map, Value, json};
 
 use crate::token_texts::TokenTexts;
 
+/// How a token is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Spelling {
+    /// By its text.
+    Text,
+    /// By its number, as `token_id:5`, which no other token has.
+    Id,
+}
+
+impl Spelling {
+    fn of(self, texts: &TokenTexts, id: u32) -> String {
+        match self {
+            Self::Text => texts.text(id),
+            Self::Id => format!("token_id:{id}"),
+        }
+    }
+}
+
 /// As `/v1/chat/completions` has them.
-pub(crate) fn of_chat(texts: &TokenTexts, logprobs: &[TokenLogprobs]) -> Value {
+pub(crate) fn of_chat(
+    texts: &TokenTexts,
+    spelling: Spelling,
+    logprobs: &[TokenLogprobs],
+) -> Value {
     let one = |id: u32, logprob: f32| {
         let bytes = texts.bytes(id);
-        json!({ "token": texts.text(id), "logprob": logprob, "bytes": bytes })
+        json!({ "token": spelling.of(texts, id), "logprob": logprob, "bytes": bytes })
     };
     let content = logprobs.iter().map(|it| {
         let mut token = one(it.token, it.logprob);
@@ -20,8 +42,9 @@ pub(crate) fn of_chat(texts: &TokenTexts, logprobs: &[TokenLogprobs]) -> Value {
 }
 
 /// As `/v1/completions` has them: columns, with where each token's text begins.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Columns {
+    spelling: Spelling,
     tokens: Vec<String>,
     token_logprobs: Vec<Option<f32>>,
     top_logprobs: Vec<Option<Map<String, Value>>>,
@@ -33,6 +56,18 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
+    pub(crate) fn new(spelling: Spelling) -> Self {
+        Self {
+            spelling,
+            tokens: Vec::new(),
+            token_logprobs: Vec::new(),
+            top_logprobs: Vec::new(),
+            text_offset: Vec::new(),
+            chars: 0,
+            open: Vec::new(),
+        }
+    }
+
     /// A token that nothing is known of, the first of a text.
     pub(crate) fn push_first(&mut self, texts: &TokenTexts, id: u32) {
         self.place(texts, id);
@@ -46,13 +81,13 @@ impl Columns {
         let mut top = Map::new();
         // The likeliest come first: of two tokens with one text the likelier stays.
         for &(id, logprob) in it.top.iter().chain([&(it.token, it.logprob)]) {
-            top.entry(texts.text(id)).or_insert_with(|| logprob.into());
+            top.entry(self.spelling.of(texts, id)).or_insert_with(|| logprob.into());
         }
         self.top_logprobs.push(Some(top));
     }
 
     fn place(&mut self, texts: &TokenTexts, id: u32) {
-        self.tokens.push(texts.text(id));
+        self.tokens.push(self.spelling.of(texts, id));
         self.text_offset.push(self.chars);
         self.open.extend(texts.bytes(id));
         let whole = match std::str::from_utf8(&self.open) {

@@ -12,6 +12,7 @@ use super::{
     App,
     fields::Fields,
     forms::{self, Form},
+    logprobs::Spelling,
 };
 
 /// The most choices for one prompt, as OpenAI has it.
@@ -35,6 +36,10 @@ pub(crate) struct Sampling {
     pub(crate) grammar: Option<Grammar>,
     pub(crate) stream: bool,
     pub(crate) include_usage: bool,
+    /// Whether the ids of prompt and answer are wanted back.
+    pub(crate) token_ids: bool,
+    /// How tokens are written beside log-probabilities.
+    pub(crate) spelling: Spelling,
     pub(crate) time: Duration,
 }
 
@@ -58,6 +63,11 @@ impl Sampling {
         let form = forms::take(fields);
         let stream = fields.flag("stream").unwrap_or_default();
         let include_usage = include_usage(fields, stream);
+        let token_ids = fields.flag("return_token_ids").unwrap_or_default();
+        let spelling = match fields.flag("return_tokens_as_token_ids") {
+            Some(true) => Spelling::Id,
+            Some(false) | None => Spelling::Text,
+        };
         let longest = app.options.deadline.as_secs_f32();
         let time = fields.number("timeout", 0.001..=longest);
         Self {
@@ -69,6 +79,8 @@ impl Sampling {
             grammar: None,
             stream,
             include_usage,
+            token_ids,
+            spelling,
             time: time.map_or(app.options.deadline, Duration::from_secs_f32),
         }
     }

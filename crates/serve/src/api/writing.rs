@@ -9,16 +9,16 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use fidelio_generate::{Emitted, TokenLogprobs};
+use fidelio_generate::{Emitted, Finish, FinishReason, TokenLogprobs};
 use futures_util::stream;
 use serde_json::{Value, json};
 
 use super::{
     App,
     answering::Answering,
-    logprobs::{self, Columns},
+    logprobs::{self, Columns, Spelling},
     problem::Problem,
-    sampling,
+    sampling::{self, Sampling},
 };
 
 /// Which endpoint writes.
@@ -28,20 +28,26 @@ pub(crate) enum Endpoint {
     Text,
 }
 
-/// The text that a choice begins with, and what is known of its tokens: the prompt, if it is wanted
-/// back.
+/// What a choice begins with.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Beginning {
+    /// The prompt's tokens.
+    pub(crate) prompt: Vec<u32>,
+    /// The prompt's text, if it is wanted back.
     pub(crate) text: String,
-    pub(crate) ids: Vec<u32>,
+    /// Whether it is.
+    pub(crate) echo: bool,
     /// One for each token but the first.
     pub(crate) scored: Vec<TokenLogprobs>,
 }
 
 /// One choice so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Choice {
+    prompt: Vec<u32>,
     text: String,
+    /// Tokens of the answer.
+    ids: Vec<u32>,
     tokens: Vec<TokenLogprobs>,
     columns: Columns,
     reason: Option<&'static str>,
@@ -54,14 +60,24 @@ pub(crate) struct Writer {
     pub(crate) id: String,
     /// Whether log-probabilities are wanted.
     pub(crate) logprobs: bool,
-    pub(crate) include_usage: bool,
+    include_usage: bool,
+    token_ids: bool,
+    spelling: Spelling,
 }
 
 impl Writer {
     pub(crate) fn new(app: Arc<App>, endpoint: Endpoint) -> Self {
         let kind = if endpoint == Endpoint::Chat { "chatcmpl" } else { "cmpl" };
         let id = format!("{kind}-{:016x}{:016x}", sampling::random(), sampling::random());
-        Self { app, endpoint, id, logprobs: false, include_usage: false }
+        let (logprobs, include_usage, token_ids) = (false, false, false);
+        Self { app, endpoint, id, logprobs, include_usage, token_ids, spelling: Spelling::Text }
+    }
+
+    /// Writes what the request's fields say.
+    pub(crate) fn write_as(&mut self, sampling: &Sampling) {
+        self.include_usage = sampling.include_usage;
+        self.token_ids = sampling.token_ids;
+        self.spelling = sampling.spelling;
     }
 
     /// Writes the answer as it was asked for.
@@ -90,6 +106,7 @@ impl Writer {
                 self.add(choice, emitted);
             }
         }
+        let prompt = choices.first().map(|it| it.prompt.clone()).unwrap_or_default();
         let choices: Vec<Value> =
             choices.iter_mut().enumerate().map(|(i, it)| self.choice(i, it)).collect();
         let object = match self.endpoint {
@@ -97,6 +114,9 @@ impl Writer {
             Endpoint::Text => "text_completion",
         };
         let mut answer = self.frame(object, choices);
+        if self.token_ids && self.endpoint == Endpoint::Chat {
+            answer["prompt_token_ids"] = json!(prompt);
+        }
         answer["usage"] = answering.taken().json();
         Ok(Json(answer).into_response())
     }
@@ -116,11 +136,18 @@ impl Writer {
     }
 
     fn begin(&self, beginning: &Beginning) -> Choice {
-        let Beginning { text, ids, scored } = beginning;
-        let mut choice = Choice { text: text.clone(), ..Choice::default() };
-        if self.logprobs {
+        let Beginning { prompt, text, echo, scored } = beginning;
+        let mut choice = Choice {
+            prompt: if self.token_ids { prompt.clone() } else { Vec::new() },
+            text: text.clone(),
+            ids: Vec::new(),
+            tokens: Vec::new(),
+            columns: Columns::new(self.spelling),
+            reason: None,
+        };
+        if self.logprobs && *echo {
             let texts = self.app.served.texts();
-            if let Some(&first) = ids.first() {
+            if let Some(&first) = prompt.first() {
                 choice.columns.push_first(texts, first);
             }
             for it in scored {
@@ -132,6 +159,10 @@ impl Writer {
 
     fn add(&self, choice: &mut Choice, emitted: Emitted) {
         choice.text.push_str(&emitted.text);
+        if self.token_ids {
+            choice.ids.extend(&emitted.tokens);
+            choice.ids.extend(emitted.finish.as_ref().and_then(end_of));
+        }
         choice.reason = emitted.finish.as_ref().map(|finish| finish.reason.name());
         match self.endpoint {
             Endpoint::Chat => choice.tokens.extend(emitted.logprobs),
@@ -149,7 +180,7 @@ impl Writer {
         let logprobs = self.take_logprobs(choice);
         // A prompt that was only wanted back ends where it ends.
         let reason = choice.reason.unwrap_or("length");
-        match self.endpoint {
+        let mut written = match self.endpoint {
             Endpoint::Chat => json!({
                 "index": index,
                 "message": { "role": "assistant", "content": choice.text, "refusal": null },
@@ -162,6 +193,21 @@ impl Writer {
                 "logprobs": logprobs,
                 "finish_reason": reason,
             }),
+        };
+        self.add_ids(&mut written, choice);
+        written
+    }
+
+    /// Adds the ids that a choice has new, where they are wanted: those of a text's prompt too, since
+    /// there each choice may have another.
+    fn add_ids(&self, written: &mut Value, choice: &mut Choice) {
+        if !self.token_ids {
+            return;
+        }
+        written["token_ids"] = json!(std::mem::take(&mut choice.ids));
+        let prompt = std::mem::take(&mut choice.prompt);
+        if self.endpoint == Endpoint::Text && !prompt.is_empty() {
+            written["prompt_token_ids"] = json!(prompt);
         }
     }
 
@@ -169,9 +215,14 @@ impl Writer {
     fn first(&self, index: usize, choice: &mut Choice) -> Option<Value> {
         match self.endpoint {
             Endpoint::Chat => {
-                Some(self.event(index, json!({ "role": "assistant", "content": "" }), None, None))
+                let delta = json!({ "role": "assistant", "content": "" });
+                let mut event = self.event(index, delta, None, None);
+                if self.token_ids && index == 0 {
+                    event["prompt_token_ids"] = json!(std::mem::take(&mut choice.prompt));
+                }
+                Some(event)
             }
-            Endpoint::Text if choice.text.is_empty() => None,
+            Endpoint::Text if choice.text.is_empty() && choice.prompt.is_empty() => None,
             Endpoint::Text => Some(self.delta(index, choice)),
         }
     }
@@ -185,7 +236,9 @@ impl Writer {
             Endpoint::Chat => json!({ "content": text }),
             Endpoint::Text => json!(text),
         };
-        self.event(index, delta, logprobs, choice.reason)
+        let mut event = self.event(index, delta, logprobs, choice.reason);
+        self.add_ids(&mut event["choices"][0], choice);
+        event
     }
 
     fn event(
@@ -213,7 +266,8 @@ impl Writer {
         match self.endpoint {
             _ if !self.logprobs => Value::Null,
             Endpoint::Chat => {
-                logprobs::of_chat(self.app.served.texts(), &std::mem::take(&mut choice.tokens))
+                let tokens = std::mem::take(&mut choice.tokens);
+                logprobs::of_chat(self.app.served.texts(), self.spelling, &tokens)
             }
             Endpoint::Text => choice.columns.take(),
         }
@@ -227,6 +281,14 @@ impl Writer {
             "model": self.app.served.name(),
             "choices": choices,
         })
+    }
+}
+
+/// The token that ended an answer.
+fn end_of(finish: &Finish) -> Option<u32> {
+    match finish.reason {
+        FinishReason::Eos(token) => Some(token),
+        _ => None,
     }
 }
 
@@ -264,7 +326,8 @@ impl Streaming {
         let Some(choice) = self.choices.get_mut(at) else { return };
         let tells = !emitted.text.is_empty()
             || emitted.finish.is_some()
-            || self.writer.logprobs && !emitted.logprobs.is_empty();
+            || self.writer.logprobs && !emitted.logprobs.is_empty()
+            || self.writer.token_ids && !emitted.tokens.is_empty();
         self.writer.add(choice, emitted);
         if tells {
             self.outbox.push_back(self.writer.delta(at, choice).to_string());

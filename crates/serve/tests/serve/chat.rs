@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     place::{Place, chat_renderer},
-    speaker::{SIZES, ids, speaker, tokenizer},
+    speaker::{END, SIZES, ids, speaker, tokenizer},
 };
 
 const CHAT: &str = "/v1/chat/completions";
@@ -302,4 +302,37 @@ fn many_clients_at_once_get_each_their_own() {
     });
     assert_eq!(together, alone);
     assert_eq!(tokenizer().get_vocab_size(true), SIZES.vocabulary);
+}
+
+/// Two tokens may have one text; their numbers say which one it was.
+#[test]
+fn ids_of_prompt_and_answer_are_told_where_they_are_wanted() {
+    let place = greeter();
+    let more = json!({ "return_token_ids": true, "logprobs": true, "top_logprobs": 2,
+        "return_tokens_as_token_ids": true });
+    let reply = place.post(CHAT, &hi(more.clone())).json(200);
+    let talk = json!({ "messages": hi(json!({}))["messages"] });
+    let prompt = place.post("/tokenize", &talk).json(200)["tokens"].clone();
+    assert_eq!(reply["prompt_token_ids"], prompt);
+    let mut answer = ids("Hello, you");
+    answer.push(END);
+    let choice = &reply["choices"][0];
+    assert_eq!(choice["token_ids"], json!(answer));
+    let content = choice["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(content.len(), answer.len());
+    for (token, id) in content.iter().zip(&answer) {
+        assert_eq!(token["token"], format!("token_id:{id}"));
+        assert_eq!(token["top_logprobs"][0]["token"], token["token"]);
+    }
+
+    let mut stream = hi(more);
+    stream["stream"] = json!(true);
+    let chunks = place.post(CHAT, &stream).chunks();
+    assert_eq!(chunks[0]["prompt_token_ids"], prompt);
+    assert!(chunks[1..].iter().all(|it| it.get("prompt_token_ids").is_none()));
+    let pieces = chunks.iter().filter_map(|it| it["choices"][0]["token_ids"].as_array());
+    assert_eq!(pieces.flatten().cloned().collect::<Value>(), json!(answer));
+
+    let reply = place.post(CHAT, &hi(json!({}))).json(200);
+    assert!(reply.get("prompt_token_ids").is_none() && reply["choices"][0].get("token_ids").is_none());
 }

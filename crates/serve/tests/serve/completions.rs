@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{
     place::Place,
-    speaker::{SIZES, ids, speaker},
+    speaker::{END, SIZES, ids, speaker},
 };
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -204,4 +204,31 @@ fn the_model_is_listed_and_found_by_its_name() {
     assert_eq!(place.get("/v1/models/tiny/model").json(200), list["data"][0]);
     assert_eq!(place.get("/v1/models/tiny%2Fmodel").json(200), list["data"][0]);
     assert_eq!(place.get("/v1/models/other").error(404).1, "model_not_found");
+}
+
+#[test]
+fn ids_of_every_prompt_are_told_where_they_are_wanted() {
+    let place = Place::on(speaker(&[("one", " 1"), ("two", " 2")]));
+    let body = json!({ "prompt": ["two", "one"], "return_token_ids": true, "logprobs": 1,
+        "return_tokens_as_token_ids": true });
+    let reply = place.post(COMPLETIONS, &body).json(200);
+    for (choice, prompt, text) in [(0, "two", " 2"), (1, "one", " 1")] {
+        let choice = &reply["choices"][choice];
+        assert_eq!(choice["prompt_token_ids"], json!(ids(prompt)));
+        let mut answer = ids(text);
+        answer.push(END);
+        assert_eq!(choice["token_ids"], json!(answer));
+        let first = format!("token_id:{}", answer[0]);
+        assert_eq!(choice["logprobs"]["tokens"][0], first);
+        assert!(choice["logprobs"]["top_logprobs"][0].get(&first).is_some(), "{choice}");
+    }
+    let mut stream = body.clone();
+    stream["stream"] = json!(true);
+    let chunks = place.post(COMPLETIONS, &stream).chunks();
+    let prompts: Vec<&Value> = chunks
+        .iter()
+        .map(|it| &it["choices"][0]["prompt_token_ids"])
+        .filter(|it| !it.is_null())
+        .collect();
+    assert_eq!(prompts, [&json!(ids("two")), &json!(ids("one"))]);
 }
