@@ -277,6 +277,15 @@ pub enum Error {
         /// What is there.
         now: Box<Named>,
     },
+    /// An adapter learnt on weights that were put on their device otherwise than those that are
+    /// served.
+    #[error("`{path}` learnt with another `{key}` than the model is served with")]
+    OtherThanServed {
+        /// The run's folder.
+        path: PathBuf,
+        /// Where its run file says so.
+        key: &'static str,
+    },
     /// An interrupted run began with something else than it would go on with.
     #[error("`{path}` cannot go on with {what}: it began with {then}, now it is {now}")]
     OtherThanBegun {
@@ -474,6 +483,9 @@ impl Error {
             }
             Self::OtherThanTrained { .. } => {
                 Some("use the model and the prompt of the training run, or train anew".into())
+            }
+            Self::OtherThanServed { .. } => {
+                Some("serve it by itself with `fidelio serve -m RUN`".into())
             }
             Self::OtherWeights { .. } => Some(
                 "put back the weights that it learnt on, or name their place as `base_model`; to use \

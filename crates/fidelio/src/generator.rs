@@ -12,7 +12,7 @@ use fidelio_weights::Progress;
 use serde::Serialize;
 
 use crate::{
-    Error, Flow, Machine, Model, Opening, RunFile, Serving, adapters::Trained,
+    Error, Flow, Machine, Model, Opening, RunFile, ServedBase, Serving, adapters::Trained,
     provenance::check_base, train::check_same,
 };
 
@@ -28,6 +28,7 @@ pub struct Generator {
     grammar: Option<Grammar>,
     /// What the system says where nobody says otherwise: what it said in training.
     system: Option<String>,
+    how: Opening,
     opened_in: f64,
     note: Option<String>,
 }
@@ -87,7 +88,7 @@ impl Generator {
         let session = Some(model.open(&device, how)?);
         let opened_in = started.elapsed().as_secs_f64();
         let (adapter, grammar, system, note) = (None, None, None, None);
-        Ok(Self { model, session, adapter, grammar, system, opened_in, note })
+        Ok(Self { model, session, adapter, grammar, system, how: *how, opened_in, note })
     }
 
     /// The model of a run file, with the adapter that its run left behind or that it names; what it
@@ -129,7 +130,7 @@ impl Generator {
         let (session, adapter) = model.open_adapted(&device, how, &trained.adapter)?;
         let opened_in = started.elapsed().as_secs_f64();
         let (session, adapter) = (Some(session), Some(adapter));
-        Ok(Self { model, session, adapter, grammar, system, opened_in, note })
+        Ok(Self { model, session, adapter, grammar, system, how: *how, opened_in, note })
     }
 
     /// The model.
@@ -182,7 +183,7 @@ impl Generator {
     /// # Errors
     /// When it cannot be rendered.
     pub fn conversation(&self, talk: &Conversation) -> Result<Vec<u32>, Error> {
-        let renderer = self.chat_renderer(rules(ChatUse::Always, self.system.clone()))?;
+        let renderer = chat_renderer(&self.model, rules(ChatUse::Always, self.system.clone()))?;
         Ok(tokens(renderer.render_conversation(talk, Purpose::Answer)?))
     }
 
@@ -191,19 +192,15 @@ impl Generator {
     /// # Errors
     /// When the model's chat template is broken.
     pub fn into_serving(mut self) -> Result<Serving, Error> {
-        // A person at a terminal may write special tokens; strangers' messages are text.
-        let special_tokens_in_data = SpecialTokens::Escape;
-        let of_strangers = Rules { special_tokens_in_data, ..rules(ChatUse::Always, self.system.clone()) };
-        let chat =
-            self.has_chat_template().then(|| self.chat_renderer(of_strangers)).transpose()?;
         Ok(Serving {
-            chat,
+            chat: strangers_chat(&self.model, self.system.clone())?,
             plain: self.renderer(true, None)?,
             decoding: self.decoding()?,
             tokenizer: self.model.vocabulary().shared_tokenizer(),
             adapter: self.adapter,
             grammar: self.grammar,
             session: self.session.take().expect("the session comes back after every call"),
+            base: ServedBase::new(self.model, self.how),
         })
     }
 
@@ -219,8 +216,10 @@ impl Generator {
     ) -> Result<Generated, Error> {
         let session = self.session.take().expect("the session comes back after every call");
         let text = self.model.vocabulary().shared_tokenizer();
-        let mut engine = Engine::new(session, text, Limits::default())?.with_adapter(self.adapter);
-        let request = Request::new(prompt, decoding).with_grammar(self.grammar.clone());
+        let mut engine = Engine::new(session, text, Limits::default())?;
+        let request = Request::new(prompt, decoding)
+            .with_adapter(self.adapter)
+            .with_grammar(self.grammar.clone());
         let result = continue_prompt(&mut engine, request, on);
         self.session = Some(engine.into_session()?);
         result
@@ -232,11 +231,6 @@ impl Generator {
         (session.as_mut(), self.adapter)
     }
 
-    fn chat_renderer(&self, rules: Rules) -> Result<Renderer, Error> {
-        let column = PromptSource::Messages { column: "messages".into(), output: None };
-        self.model.renderer(column, rules)
-    }
-
     fn renderer(&self, raw: bool, system: Option<String>) -> Result<Renderer, Error> {
         let spec = LayoutSpec { input: PROMPT.into(), ..LayoutSpec::default() };
         let layout = Layout::new(&spec, &[PROMPT.to_owned()])
@@ -244,6 +238,25 @@ impl Generator {
         let chat = if raw { ChatUse::Never } else { ChatUse::Auto };
         self.model.renderer(PromptSource::Layout(layout), rules(chat, system))
     }
+}
+
+fn chat_renderer(model: &Model, rules: Rules) -> Result<Renderer, Error> {
+    let column = PromptSource::Messages { column: "messages".into(), output: None };
+    model.renderer(column, rules)
+}
+
+/// What renders the conversations of clients, whose messages are text whatever they spell; none where
+/// the model was taught no way to talk. `system` stands before conversations that bring none.
+pub(crate) fn strangers_chat(
+    model: &Model,
+    system: Option<String>,
+) -> Result<Option<Renderer>, Error> {
+    if model.checkpoint().chat_template().is_none() {
+        return Ok(None);
+    }
+    let special_tokens_in_data = SpecialTokens::Escape;
+    let rules = Rules { special_tokens_in_data, ..rules(ChatUse::Always, system) };
+    chat_renderer(model, rules).map(Some)
 }
 
 /// A person at a terminal may well want to write special tokens.

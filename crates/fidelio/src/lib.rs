@@ -131,6 +131,6 @@ pub use runs::{
     Answer, Answers, Curves, EvaluationLine, Measured, RunRecord, StepLine, TrainingRecord,
 };
 pub use seen::{Asked, LogprobDifference, OtherToken, Parity, Seen};
-pub use serving::Serving;
+pub use serving::{ServedAdapter, ServedBase, Serving};
 pub use survey::{Lengths, Survey};
 pub use train::{RowCounts, Training, TrainingEvent, TrainingPlan, merged_folder, model_folder};

@@ -257,13 +257,18 @@ impl Job {
     ) -> Result<(Vec<Prediction>, u64, bool), Error> {
         let limits = Limits { max_rows: self.plan.rows_at_once, ..Limits::default() };
         let text = self.model.vocabulary().shared_tokenizer();
-        let mut engine = Engine::new(Box::new(session), text, limits)?.with_adapter(self.adapter);
+        let mut engine = Engine::new(Box::new(session), text, limits)?;
         let grammar = self.form.as_ref().map(AnswerForm::grammar);
         // Each token's log-probability is reported even if the run file wants no alternatives. Under
         // a grammar it says little of most tokens, and would cost a step for each that is forced.
         let least = if grammar.is_some() { None } else { Some(0) };
         let decoding = Decoding { logprobs: decoding.logprobs.or(least), ..decoding.clone() };
-        let run = run_engine(&mut engine, prepared, &decoding, grammar, observer);
+        let asked = |prompt: &[u32]| {
+            Request::new(prompt, decoding.clone())
+                .with_adapter(self.adapter)
+                .with_grammar(grammar.cloned())
+        };
+        let run = run_engine(&mut engine, prepared, &asked, observer);
         let computed = engine.stats().prefill_tokens + engine.stats().decode_tokens;
         engine.into_session()?;
         let (rows, stopped) = run?;
@@ -296,14 +301,12 @@ impl Job {
 fn run_engine(
     engine: &mut Engine<'_>,
     prepared: &[Prepared],
-    decoding: &Decoding,
-    grammar: Option<&Grammar>,
+    asked: &dyn Fn(&[u32]) -> Request,
     observer: &mut dyn Observer,
 ) -> Result<(Vec<Prediction>, bool), Error> {
     let mut waiting = BTreeMap::new();
     for (index, row) in prepared.iter().enumerate() {
-        let request = Request::new(row.prompt.clone(), decoding.clone());
-        let request = engine.submit(request.with_grammar(grammar.cloned()))?;
+        let request = engine.submit(asked(&row.prompt))?;
         waiting.insert(request, index);
     }
     let mut rows: Vec<Option<Prediction>> = vec![None; prepared.len()];

@@ -62,7 +62,6 @@ impl Default for Limits {
 /// ```
 pub struct Engine<'s> {
     session: Box<dyn Session + 's>,
-    adapter: Option<AdapterId>,
     tokenizer: Arc<Tokenizer>,
     grammars: Grammars,
     limits: Limits,
@@ -109,6 +108,7 @@ impl Active {
 struct Kept {
     row: RowId,
     ids: Vec<u32>,
+    adapter: Option<AdapterId>,
 }
 
 impl<'s> Engine<'s> {
@@ -132,7 +132,6 @@ impl<'s> Engine<'s> {
         Ok(Self {
             room: session.capacity(),
             session,
-            adapter: None,
             grammars: Grammars::new(Arc::clone(&tokenizer)),
             tokenizer,
             limits,
@@ -145,13 +144,6 @@ impl<'s> Engine<'s> {
             stats: EngineStats::default(),
             clock: Box::new(move || start.elapsed()),
         })
-    }
-
-    /// Computes every request with an adapter of the session.
-    #[must_use]
-    pub fn with_adapter(mut self, adapter: Option<AdapterId>) -> Self {
-        self.adapter = adapter;
-        self
     }
 
     /// Measures time with `clock` instead of the machine's.
@@ -264,6 +256,26 @@ impl<'s> Engine<'s> {
         self.session.as_mut()
     }
 
+    /// Forgets an adapter of the session, and all beginnings that were computed with it. False while
+    /// a request needs it: then nothing has changed.
+    ///
+    /// # Errors
+    /// When the session has no such adapter, or cannot free a row.
+    pub fn remove_adapter(&mut self, adapter: AdapterId) -> Result<bool, GenerateError> {
+        let mut jobs = self.waiting.values().chain(self.active.values().map(|it| &it.job));
+        if jobs.any(|job| job.adapter == Some(adapter)) {
+            return Ok(false);
+        }
+        for i in (0..self.kept.len()).rev() {
+            if self.kept[i].adapter == Some(adapter) {
+                self.session.truncate(self.kept[i].row, 0)?;
+                self.kept.remove(i);
+            }
+        }
+        self.session.remove_adapter(adapter)?;
+        Ok(true)
+    }
+
     /// Gives the session back, without rows. Requests that have not ended are dropped.
     ///
     /// # Errors
@@ -350,7 +362,7 @@ impl<'s> Engine<'s> {
             steps.push(RowStep {
                 row: it.row.map_or(RowTo::New, RowTo::Row),
                 tokens: &it.job.ids[it.done..it.done + tokens],
-                adapter: self.adapter,
+                adapter: it.job.adapter,
                 wanted: if ends { Wanted::Last(it.job.shape()) } else { Wanted::Nothing },
             });
         }
@@ -425,7 +437,7 @@ impl<'s> Engine<'s> {
         self.crowded = false;
         self.outbox.push(last(&mut it.job));
         match it.row {
-            Some(row) => self.retire(row, &it.job.ids[..it.done]),
+            Some(row) => self.retire(row, &it.job.ids[..it.done], it.job.adapter),
             None => Ok(()),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fidelio_backend::{Logits, Shape};
+use fidelio_backend::{AdapterId, Logits, Shape};
 use tokenizers::Tokenizer;
 
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: RequestId,
+    /// What it is computed with.
+    pub(crate) adapter: Option<AdapterId>,
     /// Prompt and answer.
     pub(crate) ids: Vec<u32>,
     prompt: usize,
@@ -38,9 +40,10 @@ pub(crate) struct Job {
 
 impl Job {
     pub(crate) fn new(id: RequestId, request: Request, tokenizer: &Arc<Tokenizer>) -> Self {
-        let Request { prompt, decoding, grammar: _, rules } = request;
+        let Request { prompt, decoding, adapter, grammar: _, rules } = request;
         Self {
             id,
+            adapter,
             prompt: prompt.len(),
             ids: prompt,
             rules: Rules::new(&decoding, rules),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use fidelio_backend::AdapterId;
 use serde::{Deserialize, Serialize};
 
 use crate::{Decoding, Grammar, LogitRule};
@@ -13,6 +14,8 @@ pub struct Request {
     pub prompt: Vec<u32>,
     /// How to continue it.
     pub decoding: Decoding,
+    /// The adapter of the session that it is computed with; none is the model alone.
+    pub adapter: Option<AdapterId>,
     /// The texts that the answer may be; any where none.
     pub grammar: Option<Grammar>,
     /// The caller's own rules. They see the whole vocabulary.
@@ -23,6 +26,13 @@ impl Request {
     /// A request without rules of its own.
     pub fn new(prompt: impl Into<Vec<u32>>, decoding: Decoding) -> Self {
         Self { prompt: prompt.into(), decoding, ..Self::default() }
+    }
+
+    /// Computes it with an adapter of the session, or with none.
+    #[must_use]
+    pub fn with_adapter(mut self, adapter: Option<AdapterId>) -> Self {
+        self.adapter = adapter;
+        self
     }
 
     /// Holds the answer to a grammar.
@@ -39,6 +49,7 @@ impl fmt::Debug for Request {
         f.debug_struct("Request")
             .field("prompt", &self.prompt)
             .field("decoding", &self.decoding)
+            .field("adapter", &self.adapter)
             .field("grammar", &self.grammar)
             .field("rules", &rules)
             .finish()

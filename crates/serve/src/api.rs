@@ -1,5 +1,6 @@
 //! The HTTP surface: routes, and what every request passes on its way to one.
 
+mod adapters;
 mod answering;
 mod body;
 mod chat;
@@ -28,12 +29,15 @@ use axum::{
     http::{HeaderValue, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use fidelio_prompting::PromptError;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use crate::{Inference, Metrics, Place, ServeError, ServeOptions, Served};
+use crate::{
+    Inference, Metrics, Place, ServeError, ServeOptions, Served,
+    offers::{Offer, Offers},
+};
 use fields::Fields;
 use problem::Problem;
 
@@ -41,6 +45,7 @@ use problem::Problem;
 #[derive(Debug)]
 pub(crate) struct App {
     pub(crate) served: Arc<Served>,
+    pub(crate) offers: Offers,
     pub(crate) inference: Inference,
     pub(crate) options: ServeOptions,
     pub(crate) metrics: Arc<Metrics>,
@@ -65,20 +70,20 @@ impl App {
         self.inference.places(n).ok_or_else(|| Problem::busy(all))
     }
 
-    /// Takes the field `model`, which must name the model if it is there.
-    fn check_model(&self, fields: &mut Fields) -> Result<(), Problem> {
-        fields.text("model").map_or(Ok(()), |name| self.check_name(&name))
+    /// Takes the field `model`, which must name a voice on offer if it is there.
+    fn voice(&self, fields: &mut Fields) -> Result<Arc<Offer>, Problem> {
+        self.voice_of(fields.text("model").as_deref())
     }
 
-    fn check_name(&self, name: &str) -> Result<(), Problem> {
-        let served = self.served.name();
-        if name == served {
-            return Ok(());
-        }
-        let name: String = name.chars().take(100).collect();
-        let message = format!("there is no model `{name}`; this server has `{served}`");
-        let status = StatusCode::NOT_FOUND;
-        Err(Problem::refused(status, "model_not_found", message).about("model"))
+    fn voice_of(&self, name: Option<&str>) -> Result<Arc<Offer>, Problem> {
+        self.offers.find(name).ok_or_else(|| {
+            let name: String = name.unwrap_or_default().chars().take(100).collect();
+            let all = self.offers.all();
+            let all: Vec<String> = all.iter().map(|it| format!("`{}`", it.name())).collect();
+            let message = format!("there is no model `{name}`; this server has {}", all.join(", "));
+            let status = StatusCode::NOT_FOUND;
+            Problem::refused(status, "model_not_found", message).about("model")
+        })
     }
 
     /// Renders away from the threads that answer everybody: a long prompt takes its time.
@@ -107,6 +112,8 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .route("/v1/completions", post(completions::answer))
         .route("/predict", post(rows::predict))
         .route("/batch_predict", post(rows::batch_predict))
+        .route("/v1/adapters", post(adapters::publish))
+        .route("/v1/adapters/{*name}", delete(adapters::withdraw))
         .route("/tokenize", post(others::tokenize))
         .route("/detokenize", post(others::detokenize))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), refuse_when_stopping));

@@ -17,12 +17,13 @@ use std::{
     time::Instant,
 };
 
-use fidelio_backend::{AdapterId, Capacity, Session};
+use fidelio_backend::{AdapterId, AdapterSpec, BackendError, Capacity, Session, Weights};
 use fidelio_generate::{Emitted, Engine, GenerateError, Limits, Request, TokenLogprobs};
 use tokenizers::Tokenizer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc::UnboundedSender, oneshot};
 
 use crate::{Metrics, ServeError};
+pub use scoring::Scoring;
 use worker::Worker;
 
 /// How much is computed, and how much waits.
@@ -93,14 +94,42 @@ struct Order {
 /// What is to be done.
 enum Task {
     Generate(Box<Request>),
-    Score { ids: Vec<u32>, top: usize },
-    Alone(Alone),
+    Score(Scoring),
+    Alone(Alone, Option<AdapterId>),
 }
 
-/// Work on the session while no request has rows on it: it is given the adapter, and something that
-/// says whether anybody still waits for it.
-pub(crate) type Alone =
-    Box<dyn FnOnce(&mut dyn Session, Option<AdapterId>, &dyn Fn() -> bool) + Send>;
+/// What the thread is told.
+enum Message {
+    /// A request of a client's.
+    Order(Order),
+    /// A new adapter; whoever waits for it hears its number.
+    Adapt(Box<NewAdapter>),
+    /// An adapter that no new request will name.
+    Forget(AdapterId),
+}
+
+/// An adapter for the session.
+struct NewAdapter {
+    spec: AdapterSpec,
+    weights: Box<dyn Weights>,
+    tell: oneshot::Sender<Result<AdapterId, BackendError>>,
+}
+
+/// Work on the session while no request has rows on it: it is told whether anybody still waits for
+/// it.
+pub(crate) type Alone = Box<dyn FnOnce(&mut dyn Session, &dyn Fn() -> bool) + Send>;
+
+/// Lets the thread forget adapters.
+#[derive(Debug, Clone)]
+pub(crate) struct Forgets(mpsc::Sender<Message>);
+
+impl Forgets {
+    /// The adapter goes as soon as no request is computed with it.
+    pub(crate) fn forget(&self, adapter: AdapterId) {
+        // Where the thread has ended, so has the session.
+        drop(self.0.send(Message::Forget(adapter)));
+    }
+}
 
 /// The engine behind its channel.
 ///
@@ -113,7 +142,7 @@ pub(crate) type Alone =
 /// let session = Box::new(FakeSession::new(FakeLimits::default()));
 /// let limits = InferenceLimits::default();
 /// let inference =
-///     Inference::start(session, None, Arc::new(tokenizer), limits, Arc::new(Metrics::new()))?;
+///     Inference::start(session, Arc::new(tokenizer), limits, Arc::new(Metrics::new()))?;
 /// let (events, mut heard) = tokio::sync::mpsc::unbounded_channel();
 /// let place = inference.places(1).and_then(|mut places| places.pop()).expect("nobody else is here");
 /// let until = Instant::now() + Duration::from_secs(10);
@@ -130,7 +159,7 @@ pub(crate) type Alone =
 /// ```
 #[derive(Debug)]
 pub struct Inference {
-    orders: Option<mpsc::Sender<Order>>,
+    orders: Option<mpsc::Sender<Message>>,
     places: Arc<Semaphore>,
     all_places: usize,
     capacity: Capacity,
@@ -154,16 +183,15 @@ impl Inference {
     /// When the limits let nothing run, or the thread cannot be started.
     pub fn start(
         session: Box<dyn Session>,
-        adapter: Option<AdapterId>,
         tokenizer: Arc<Tokenizer>,
         limits: InferenceLimits,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ServeError> {
         let capacity = session.capacity();
-        let engine = Engine::new(session, tokenizer, limits.engine)?.with_adapter(adapter);
+        let engine = Engine::new(session, tokenizer, limits.engine)?;
         let (orders, received) = mpsc::channel();
         let condition = Arc::new(Condition::default());
-        let worker = Worker::new(engine, adapter, received, metrics, Arc::clone(&condition));
+        let worker = Worker::new(engine, received, metrics, Arc::clone(&condition));
         let watched = Arc::clone(&condition);
         let thread = std::thread::Builder::new()
             .name("inference".to_owned())
@@ -209,22 +237,48 @@ impl Inference {
         self.order(Task::Generate(Box::new(request)), listener, place, until);
     }
 
-    /// Says how likely each token of a prompt was, and which `top` ones would have been likeliest.
+    /// Says how likely each token of a prompt was.
     pub fn score(
         &self,
-        ids: Vec<u32>,
-        top: usize,
+        scoring: Scoring,
         listener: Listener,
         place: Place,
         until: Instant,
     ) {
-        self.order(Task::Score { ids, top }, listener, place, until);
+        self.order(Task::Score(scoring), listener, place, until);
+    }
+
+    /// Gives the session an adapter, between two rounds.
+    ///
+    /// # Errors
+    /// When the session does not take it; none where the thread has ended.
+    pub(crate) async fn adapt(
+        &self,
+        spec: AdapterSpec,
+        weights: Box<dyn Weights>,
+    ) -> Option<Result<AdapterId, BackendError>> {
+        let (tell, told) = oneshot::channel();
+        let adapter = Box::new(NewAdapter { spec, weights, tell });
+        self.orders.as_ref()?.send(Message::Adapt(adapter)).ok()?;
+        told.await.ok()
+    }
+
+    /// What lets adapters go.
+    pub(crate) fn forgets(&self) -> Forgets {
+        Forgets(self.orders.clone().expect("it is there until the end"))
     }
 
     /// Does some work on the session once no request has rows on it. The listener hears when it is too
     /// late for that; what comes of the work is the work's to tell, before its channel closes.
-    pub(crate) fn alone(&self, work: Alone, listener: Listener, place: Place, until: Instant) {
-        self.order(Task::Alone(work), listener, place, until);
+    pub(crate) fn alone(
+        &self,
+        work: Alone,
+        adapter: Option<AdapterId>,
+        listener: Listener,
+        place: Place,
+        until: Instant,
+    ) {
+        self.order(Task::Alone(work, adapter), listener, place, until);
     }
 
     /// Whether the model can be run, as far as is known.
@@ -241,7 +295,7 @@ impl Inference {
         let order = Order { what, listener, place, arrived: Instant::now(), until };
         if let Some(orders) = &self.orders {
             // Where the thread has ended, the dropped order closes its listener's channel.
-            drop(orders.send(order));
+            drop(orders.send(Message::Order(order)));
         }
     }
 }

@@ -23,6 +23,7 @@ use tokio_io_timeout::TimeoutStream;
 use crate::{
     Inference, Metrics, ServeError, ServeOptions, Served,
     api::{App, router},
+    offers::Offers,
 };
 
 /// Bytes of a request's first line and headers together; the most headers.
@@ -61,7 +62,7 @@ impl Server {
     /// When it is taken, or an option cannot be.
     pub async fn bind(
         options: ServeOptions,
-        served: Served,
+        mut served: Served,
         inference: Inference,
         metrics: Arc<Metrics>,
     ) -> Result<Self, ServeError> {
@@ -71,8 +72,9 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(cannot)?;
         let address = listener.local_addr().map_err(cannot)?;
         let draining = AtomicBool::new(false);
+        let offers = Offers::new(served.take_voices(), inference.forgets());
         let served = Arc::new(served);
-        let app = Arc::new(App { served, inference, options, metrics, draining });
+        let app = Arc::new(App { served, offers, inference, options, metrics, draining });
         let router = router(Arc::clone(&app))?;
         Ok(Self { listener, address, app, router })
     }

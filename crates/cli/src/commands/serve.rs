@@ -1,5 +1,6 @@
 //! `fidelio serve`: a model behind HTTP, until it is asked to stop.
 
+mod adapters;
 mod local;
 mod rows;
 
@@ -10,20 +11,21 @@ use std::{
     time::Duration,
 };
 
-use fidelio::{Machine, Serving, generate::Limits};
+use fidelio::{Error, Machine, RunFile, Serving, generate::Limits};
 use fidelio_serve::{
-    Ended, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions, Served, Server,
-    stop_signal,
+    Ended, FoundAdapter, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions, Served,
+    Server, Voice, stop_signal,
 };
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
+use adapters::Finder;
 pub(super) use local::Local;
 
 use crate::{
     args::{Global, ModelFlags},
     failure::Failure,
-    ui::Ui,
+    ui::{Ui, progress::Downloads},
 };
 
 /// Keys in the environment, separated by commas.
@@ -60,6 +62,12 @@ struct NetworkFlags {
     /// What clients call the model [default: its own name].
     #[arg(long, value_name = "NAME")]
     served_name: Option<String>,
+    /// Offer what another run learnt on the same weights under a name of its own; may be repeated.
+    #[arg(long, value_name = "NAME=RUN")]
+    adapter: Vec<String>,
+    /// Let clients publish what runs in this folder learnt, with `POST /v1/adapters`.
+    #[arg(long, value_name = "DIR")]
+    adapters_from: Option<PathBuf>,
 }
 
 /// How much it bears.
@@ -102,13 +110,14 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let options = args.options()?;
     let machine = super::machine(global)?;
     log(ui);
-    let parts = open(&args.model, args.name(), args.limits(), &machine, ui)?;
+    let voices = args.voices()?;
+    let parts = open(&args.model, &voices, args.limits(), machine, ui)?;
     if options.keys.is_empty() && !options.host.is_loopback() {
         ui.note("note: whoever reaches this address may use it; `--api-keys` lets in only some");
     }
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
-        let name = parts.served.name().to_owned();
+        let name = parts.served.names().join(", ");
         let server = parts.bind(options).await?;
         let address = format!("http://{}", server.address());
         let text = format!("{address} serves {name}\n");
@@ -124,6 +133,21 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
                 format!("some answers took longer than {} s and were cut off", args.load.drain);
             Err(Failure::Interrupted { kept })
         }
+    }
+}
+
+/// What the models are called, and which adapters there are beside the first one.
+pub(super) struct Voices<'a> {
+    pub(super) first: String,
+    pub(super) others: Vec<(&'a str, &'a Path)>,
+    /// Where clients may publish from.
+    pub(super) from: Option<&'a Path>,
+}
+
+impl Voices<'_> {
+    /// Just one model.
+    pub(super) fn one(name: &str) -> Self {
+        Self { first: name.to_owned(), others: Vec::new(), from: None }
     }
 }
 
@@ -143,29 +167,41 @@ impl Parts {
 /// Opens what is served.
 pub(super) fn open(
     model: &ModelFlags,
-    name: String,
+    voices: &Voices<'_>,
     limits: InferenceLimits,
-    machine: &Machine,
+    machine: Machine,
     ui: &Ui,
 ) -> Result<Parts, Failure> {
-    let generator = model.open(machine, ui)?;
-    let Serving { session, adapter, grammar, tokenizer, chat, plain, decoding } =
+    let generator = model.open(&machine, ui)?;
+    let Serving { mut session, adapter, grammar, tokenizer, chat, plain, decoding, base } =
         generator.into_serving()?;
     if chat.is_none() {
         ui.note("note: the model has no chat template, so only `/v1/completions` answers");
     }
     let metrics = Arc::new(Metrics::new());
-    let inference = Inference::start(session, adapter, tokenizer, limits, Arc::clone(&metrics))?;
-    let mut served = Served::new(name, chat, plain, decoding).with_grammar(grammar);
+    let mut voice = Voice::new(voices.first.as_str(), adapter, chat).with_grammar(grammar);
     if let Some(run) = model.run()? {
-        match rows::Rows::of_run(machine, &run, ui) {
-            Ok(Some(rows)) => served = served.with_rows(Box::new(rows)),
+        match rows::Rows::of_run(&machine, &run, &Downloads::new(ui)) {
+            Ok(Some(rows)) => voice = voice.with_rows(Some(Box::new(rows))),
             Ok(None) => {
                 ui.note("note: the run's prompts need a table, so `/predict` does not answer");
             }
-            Err(error) => ui.note(format!("note: `/predict` does not answer: {}", error.message())),
+            Err(error) => ui.note(format!("note: `/predict` does not answer: {error}")),
         }
     }
+    let mut served = Served::new(voice, plain, decoding);
+    for &(name, folder) in &voices.others {
+        let run = RunFile::of_run(folder, &[])?;
+        let FoundAdapter { spec, weights, chat, grammar, rows } =
+            adapters::found(&machine, &base, &run)?;
+        let adapter = session.add_adapter(&spec, Some(weights.as_ref())).map_err(Error::from)?;
+        let voice = Voice::new(name, Some(adapter), chat).with_grammar(grammar).with_rows(rows);
+        served = served.with_voice(voice);
+    }
+    if let Some(folder) = voices.from {
+        served = served.with_finder(Box::new(Finder { machine, base, folder: folder.to_owned() }));
+    }
+    let inference = Inference::start(session, tokenizer, limits, Arc::clone(&metrics))?;
     Ok(Parts { served, inference, metrics })
 }
 
@@ -209,6 +245,24 @@ impl Args {
             drain: Duration::from_secs(load.drain),
             ..ServeOptions::default()
         })
+    }
+
+    /// No name twice, and a folder that is there.
+    fn voices(&self) -> Result<Voices<'_>, Failure> {
+        let first = self.name();
+        let NetworkFlags { adapter, adapters_from, .. } = &self.network;
+        let mut others: Vec<(&str, &Path)> = Vec::new();
+        for flag in adapter {
+            let (name, run) = adapters::named(flag)?;
+            if name == first || others.iter().any(|(other, _)| *other == name) {
+                return Err(Failure::usage(format!("two models would be called `{name}`")));
+            }
+            others.push((name, run));
+        }
+        if let Some(folder) = adapters_from.as_deref().filter(|folder| !folder.is_dir()) {
+            return Err(Failure::usage(format!("`{}` is not a folder", folder.display())));
+        }
+        Ok(Voices { first, others, from: adapters_from.as_deref() })
     }
 
     fn limits(&self) -> InferenceLimits {

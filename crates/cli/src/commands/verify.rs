@@ -11,7 +11,7 @@ use fidelio::{Opening, Parity, RunFile, Seen, backend::Precision};
 use fidelio_serve::InferenceLimits;
 use serde::Serialize;
 
-use super::serve::{self, Local};
+use super::serve::{self, Local, Voices};
 use crate::{
     args::{Global, ModelFlags},
     failure::Failure,
@@ -97,8 +97,8 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
         }
         None => {
             let machine = super::machine(global)?;
-            let (name, limits) = ("run".to_owned(), InferenceLimits::default());
-            let parts = serve::open(&args.model, name, limits, &machine, ui)?;
+            let (voices, limits) = (Voices::one("run"), InferenceLimits::default());
+            let parts = serve::open(&args.model, &voices, limits, machine, ui)?;
             let server = Local::start(parts)?;
             let client = Client::new(&server.url(), None, None)?;
             verify(&client, seen, tolerance)?

@@ -21,5 +21,6 @@ mod refusals;
 mod reports;
 mod run_files;
 mod serve;
+mod serve_adapters;
 mod structured;
 mod verify;

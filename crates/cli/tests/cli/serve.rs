@@ -39,6 +39,10 @@ impl<'a> Running<'a> {
         &self.address
     }
 
+    pub(crate) fn said(&self) -> &str {
+        &self.said
+    }
+
     /// The status and the body of an answer.
     pub(crate) fn send(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();

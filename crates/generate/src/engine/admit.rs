@@ -1,6 +1,6 @@
 //! Who gets a place next, and what it can begin with.
 
-use fidelio_backend::{BackendError, RowId, Verb};
+use fidelio_backend::{AdapterId, BackendError, RowId, Verb};
 
 use super::{Active, Engine, Kept};
 use crate::{
@@ -99,27 +99,34 @@ impl Engine<'_> {
     }
 
     /// Frees the row of a request that has ended, or keeps of it what requests that wait begin with.
-    pub(super) fn retire(&mut self, row: RowId, ids: &[u32]) -> Result<(), GenerateError> {
-        let keep = if self.limits.kept_prefixes == 0 { 0 } else { self.wanted(ids) };
+    pub(super) fn retire(
+        &mut self,
+        row: RowId,
+        ids: &[u32],
+        adapter: Option<AdapterId>,
+    ) -> Result<(), GenerateError> {
+        let keep = if self.limits.kept_prefixes == 0 { 0 } else { self.wanted(ids, adapter) };
         self.session.truncate(row, keep)?;
         if keep > 0 {
             if self.kept.len() == self.limits.kept_prefixes {
                 self.session.truncate(self.kept[0].row, 0)?;
                 self.kept.remove(0);
             }
-            self.kept.push(Kept { row, ids: ids[..keep].to_vec() });
+            self.kept.push(Kept { row, ids: ids[..keep].to_vec(), adapter });
         }
         Ok(())
     }
 
     /// The longest beginning of `ids` that a waiting request has and that no other row offers.
-    fn wanted(&self, ids: &[u32]) -> usize {
+    fn wanted(&self, ids: &[u32], adapter: Option<AdapterId>) -> usize {
         let least = self.limits.min_shared_prefix.max(1);
         let mut longest = 0;
-        for job in self.window().iter().filter_map(|id| self.waiting.get(id)) {
+        let window = self.window();
+        let jobs = window.iter().filter_map(|id| self.waiting.get(id));
+        for job in jobs.filter(|job| job.adapter == adapter) {
             let shared = common(&job.ids, ids).min(job.ids.len() - 1);
             if shared >= least.max(longest + 1) {
-                let mut others = self.live().map(|row| common(&job.ids, row.ids));
+                let mut others = self.live(adapter).map(|row| common(&job.ids, row.ids));
                 if !others.any(|other| other + least > shared) {
                     longest = shared;
                 }
@@ -134,8 +141,9 @@ impl Engine<'_> {
         for i in (0..self.kept.len()).rev() {
             let window = self.window();
             let jobs = window.iter().filter_map(|id| self.waiting.get(id));
-            let ids = &self.kept[i].ids;
-            if !jobs.into_iter().any(|job| common(&job.ids, ids) >= least) {
+            let Kept { ids, adapter, .. } = &self.kept[i];
+            let wants = |job: &Job| job.adapter == *adapter && common(&job.ids, ids) >= least;
+            if !jobs.into_iter().any(wants) {
                 self.session.truncate(self.kept[i].row, 0)?;
                 self.kept.remove(i);
             }
@@ -149,17 +157,19 @@ impl Engine<'_> {
     }
 
     fn offer(&self, job: &Job) -> Offer<RequestId> {
-        offer(&job.ids, self.live(), self.limits.min_shared_prefix)
+        offer(&job.ids, self.live(job.adapter), self.limits.min_shared_prefix)
     }
 
-    /// All rows that a new one may begin with.
-    fn live(&self) -> impl Iterator<Item = Live<'_, RequestId>> {
-        let active = self.active.iter().map(|(&id, it)| Live {
+    /// All rows that a new one may begin with: those that were computed with the same adapter.
+    fn live(&self, adapter: Option<AdapterId>) -> impl Iterator<Item = Live<'_, RequestId>> {
+        let alike = self.active.iter().filter(move |(_, it)| it.job.adapter == adapter);
+        let active = alike.map(|(&id, it)| Live {
             place: Place::Active(id),
             ids: &it.job.ids,
             cached: it.done,
         });
-        let kept = self.kept.iter().enumerate().map(|(i, it)| Live {
+        let kept = self.kept.iter().enumerate().filter(move |(_, it)| it.adapter == adapter);
+        let kept = kept.map(|(i, it)| Live {
             place: Place::Kept(i),
             ids: &it.ids,
             cached: it.ids.len(),

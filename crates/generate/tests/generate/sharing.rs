@@ -1,9 +1,9 @@
 //! What prompts share is computed once.
 
-use fidelio_backend::{FakeLimits, FakeSession};
+use fidelio_backend::{AdapterId, FakeLimits, FakeSession};
 use fidelio_generate::{Decoding, Limits, Request};
 
-use crate::{SIZES, engine_on, ids, run};
+use crate::{SIZES, engine, engine_on, ids, run};
 
 /// Prompts with 40 tokens in common and 3 of their own.
 fn prompts(n: u64) -> Vec<Vec<u32>> {
@@ -76,4 +76,39 @@ fn a_kept_beginning_gives_way_when_room_is_needed() {
     all.insert(1, ids(5, 45));
     let limits = Limits { max_rows: 1, ..Limits::default() };
     assert_eq!(computed(sizes, limits, all).0, 43 + 45 + 43 + 3);
+}
+
+/// What one adapter has computed is no beginning for another.
+#[test]
+fn prompts_share_their_beginning_only_where_they_are_computed_alike() {
+    let prompt = ids(5, 40);
+    let shared = |adapters: [Option<u32>; 3]| {
+        let mut engine = engine(Limits { max_rows: 1, ..Limits::default() });
+        for adapter in adapters {
+            let decoding = Decoding { max_new_tokens: 3, ..Decoding::default() };
+            let request = Request::new(prompt.clone(), decoding);
+            engine.submit(request.with_adapter(adapter.map(AdapterId))).unwrap();
+        }
+        run(&mut engine);
+        engine.stats().shared_tokens
+    };
+    assert_eq!(shared([None, None, None]), 2 * 39);
+    assert_eq!(shared([Some(1), Some(1), Some(1)]), 2 * 39);
+    assert_eq!(shared([None, Some(1), None]), 39);
+    assert_eq!(shared([None, Some(1), Some(2)]), 0);
+}
+
+#[test]
+fn an_adapter_stays_as_long_as_a_request_needs_it() {
+    let mut engine = engine(Limits { max_rows: 1, ..Limits::default() });
+    let decoding = Decoding { max_new_tokens: 3, ..Decoding::default() };
+    for adapter in [None, Some(AdapterId(1))] {
+        engine.submit(Request::new(ids(5, 40), decoding.clone()).with_adapter(adapter)).unwrap();
+    }
+    assert!(!engine.remove_adapter(AdapterId(1)).unwrap(), "one waits");
+    engine.step().unwrap();
+    assert!(!engine.remove_adapter(AdapterId(1)).unwrap(), "one waits still");
+    run(&mut engine);
+    // The session has no adapters, and says so now that it is asked.
+    assert!(engine.remove_adapter(AdapterId(1)).is_err());
 }

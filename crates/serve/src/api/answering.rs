@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -11,10 +12,11 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::{App, forms, problem::Problem, sampling::Sampling};
-use crate::{Event, Listener, Place};
+use crate::{Event, Listener, Place, Scoring, offers::Offer};
 
 /// What one HTTP request asks of the model.
 pub(crate) struct Work<'a> {
+    pub(crate) voice: Arc<Offer>,
     pub(crate) prompts: Vec<Vec<u32>>,
     pub(crate) sampling: &'a Sampling,
     /// The most new tokens where the request does not say; none is as many as fit.
@@ -62,6 +64,8 @@ pub(crate) struct Answering {
     taken: Taken,
     begun: Instant,
     id: String,
+    /// What is answered with stays until all is answered.
+    _voice: Arc<Offer>,
 }
 
 impl Answering {
@@ -73,7 +77,8 @@ impl Answering {
         work: Work<'_>,
         places: Vec<Place>,
     ) -> Result<(Self, Vec<Vec<TokenLogprobs>>), Problem> {
-        let Work { prompts, sampling, usual_tokens, score } = work;
+        let Work { voice, prompts, sampling, usual_tokens, score } = work;
+        let adapter = voice.adapter();
         let n = if sampling.max_tokens == Some(0) { 0 } else { sampling.n };
         let (events, heard) = unbounded_channel();
         let listener = |number| Listener { number, events: events.clone() };
@@ -88,6 +93,7 @@ impl Answering {
                 let request = Request {
                     prompt: ids.clone(),
                     decoding,
+                    adapter,
                     grammar: sampling.grammar.clone(),
                     rules: sampling.rules(),
                 };
@@ -95,8 +101,8 @@ impl Answering {
             }
         }
         for (p, (ids, place)) in prompts.iter().zip(places).enumerate() {
-            let top = score.unwrap_or_default();
-            app.inference.score(ids.clone(), top, listener(choices + p), place, until);
+            let scoring = Scoring { ids: ids.clone(), top: score.unwrap_or_default(), adapter };
+            app.inference.score(scoring, listener(choices + p), place, until);
         }
         drop(events);
         let scores = if score.is_some() { prompts.len() } else { 0 };
@@ -108,6 +114,7 @@ impl Answering {
             taken: Taken { prompt, ..Taken::default() },
             begun: Instant::now(),
             id: id.to_owned(),
+            _voice: voice,
         };
         let scored = answering.accepted(choices, scores).await?;
         Ok((answering, scored))

@@ -21,7 +21,7 @@ pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Response, Problem> {
-    app.check_model(&mut fields)?;
+    let voice = app.voice(&mut fields)?;
     let talk = messages::take(&mut fields);
     let mut sampling = Sampling::take(&mut fields, &app, 1);
     let logprobs = fields.flag("logprobs").unwrap_or_default();
@@ -30,17 +30,19 @@ pub(crate) async fn answer(
         fields.wrong("top_logprobs", "is of use only with `logprobs: true`");
     }
     fields.finish()?;
-    sampling.grammar = app.grammar(sampling.form.take()).await?;
+    sampling.grammar = app.grammar(&voice, sampling.form.take()).await?;
     sampling.decoding.logprobs = logprobs.then(|| top.unwrap_or_default());
 
     let places = app.places(sampling.n)?;
     let talk = talk.unwrap_or_default();
-    let ids = app.render(move |served| served.conversation(&talk)).await?;
-    let mut writer = Writer::new(Arc::clone(&app), Endpoint::Chat);
+    let speaker = Arc::clone(&voice);
+    let ids = app.render(move |_| speaker.conversation(&talk)).await?;
+    let mut writer = Writer::new(Arc::clone(&app), voice.name(), Endpoint::Chat);
     writer.logprobs = logprobs;
     writer.write_as(&sampling);
     let beginning = Beginning { prompt: ids.clone(), ..Beginning::default() };
-    let work = Work { prompts: vec![ids], sampling: &sampling, usual_tokens: None, score: None };
+    let prompts = vec![ids];
+    let work = Work { voice, prompts, sampling: &sampling, usual_tokens: None, score: None };
     let (answering, _) = Answering::begin(&app, &writer.id, work, places).await?;
     let beginnings = vec![beginning; sampling.n];
     writer.write(answering, beginnings, sampling.stream).await

@@ -30,7 +30,7 @@ pub(crate) async fn answer(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Response, Problem> {
-    app.check_model(&mut fields)?;
+    let voice = app.voice(&mut fields)?;
     let prompts = prompts(&mut fields);
     let mut sampling = Sampling::take(&mut fields, &app, 0);
     let logprobs = fields.whole("logprobs", 0..=MAX_TOP);
@@ -50,7 +50,7 @@ pub(crate) async fn answer(
         fields.wrong("prompt", format!("needs {count} places with `n`, and there are {most}"));
     }
     fields.finish()?;
-    sampling.grammar = app.grammar(sampling.form.take()).await?;
+    sampling.grammar = app.grammar(&voice, sampling.form.take()).await?;
 
     let places = app.places(count)?;
     let rendered = app.render(move |served| {
@@ -63,12 +63,13 @@ pub(crate) async fn answer(
         prompts.into_iter().map(render).collect::<Result<Vec<_>, _>>()
     });
     let rendered = rendered.await?;
-    let mut writer = Writer::new(Arc::clone(&app), Endpoint::Text);
+    let mut writer = Writer::new(Arc::clone(&app), voice.name(), Endpoint::Text);
     writer.logprobs = logprobs.is_some();
     writer.write_as(&sampling);
     let ids: Vec<Vec<u32>> = rendered.iter().map(|(ids, _)| ids.clone()).collect();
     check_ids(&app, &ids)?;
     let work = Work {
+        voice,
         prompts: ids,
         sampling: &sampling,
         usual_tokens: Some(USUAL_TOKENS),

@@ -4,6 +4,7 @@ use fidelio_generate::{Grammar, GrammarError, SchemaPath};
 use serde_json::{Map, Value};
 
 use super::{App, fields::Fields, problem::Problem};
+use crate::Voice;
 
 /// The field.
 const FIELD: &str = "response_format";
@@ -79,9 +80,13 @@ fn schema(value: Option<Value>) -> Result<Form, String> {
 }
 
 impl App {
-    /// The grammar of a form; that of the run where a request asks for none.
-    pub(crate) async fn grammar(&self, form: Option<Form>) -> Result<Option<Grammar>, Problem> {
-        let Some(form) = form else { return Ok(self.served.grammar().cloned()) };
+    /// The grammar of a form; that of the voice where a request asks for none.
+    pub(crate) async fn grammar(
+        &self,
+        voice: &Voice,
+        form: Option<Form>,
+    ) -> Result<Option<Grammar>, Problem> {
+        let Some(form) = form else { return Ok(voice.grammar().cloned()) };
         // A large schema takes its time, and others are answered on this thread.
         let made = tokio::task::spawn_blocking(move || match form {
             Form::Text => Ok(None),

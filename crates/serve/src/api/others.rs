@@ -8,13 +8,17 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
+use fidelio_prompting::ChatTemplate;
 use serde_json::{Value, json};
 
 use super::{App, fields::Fields, messages, problem::Problem};
+use crate::Voice;
 
 /// `GET /v1/models`.
 pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
-    Json(json!({ "object": "list", "data": [card(&app)] }))
+    let offers = app.offers.all();
+    let cards: Vec<Value> = offers.iter().map(|voice| card(&app, voice)).collect();
+    Json(json!({ "object": "list", "data": cards }))
 }
 
 /// `GET /v1/models/{name}`; a name may hold slashes.
@@ -22,15 +26,15 @@ pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    app.check_name(&name)?;
-    Ok(Json(card(&app)))
+    let voice = app.voice_of(Some(&name))?;
+    Ok(Json(card(&app, &voice)))
 }
 
-fn card(app: &App) -> Value {
+pub(super) fn card(app: &App, voice: &Voice) -> Value {
     json!({
-        "id": app.served.name(),
+        "id": voice.name(),
         "object": "model",
-        "created": app.served.created(),
+        "created": voice.created(),
         "owned_by": "fidelio",
         "max_model_len": app.room(),
     })
@@ -41,7 +45,7 @@ pub(crate) async fn tokenize(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
-    app.check_model(&mut fields)?;
+    let voice = app.voice(&mut fields)?;
     let text = fields.text("prompt");
     let chat = fields.take("messages");
     let talk = match (&text, chat) {
@@ -65,7 +69,7 @@ pub(crate) async fn tokenize(
     }
     fields.finish()?;
     let ids = app.render(move |served| match (talk, text.unwrap_or_default()) {
-        (Some(talk), _) => served.conversation(&talk),
+        (Some(talk), _) => voice.conversation(&talk),
         (None, text) if complete == Some(false) => served.part(&text),
         (None, text) => served.text(&text),
     });
@@ -86,7 +90,7 @@ pub(crate) async fn detokenize(
     State(app): State<Arc<App>>,
     mut fields: Fields,
 ) -> Result<Json<Value>, Problem> {
-    app.check_model(&mut fields)?;
+    app.voice(&mut fields)?;
     let ids: Option<Vec<u32>> =
         fields.take("tokens").and_then(|tokens| serde_json::from_value(tokens).ok());
     let vocabulary = app.inference.capacity().vocabulary;
@@ -102,12 +106,15 @@ pub(crate) async fn detokenize(
 /// `GET /tokenizer_info`: the names of special tokens, and the chat template.
 pub(crate) async fn tokenizer_info(State(app): State<Arc<App>>) -> Json<Value> {
     let special = app.served.special_texts();
+    let voice = app.offers.find(None);
+    let template = voice.as_ref().and_then(|voice| voice.chat_template());
+    let template = template.map(ChatTemplate::source);
     Json(json!({
         "bos_token": special.bos,
         "eos_token": special.eos,
         "pad_token": special.pad,
         "unk_token": special.unk,
-        "chat_template": app.served.chat_template(),
+        "chat_template": template,
         "model_max_length": app.room(),
     }))
 }

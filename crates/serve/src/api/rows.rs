@@ -5,7 +5,11 @@ use std::{
     time::Instant,
 };
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::{FromRequestParts, Query, State},
+    http::{StatusCode, request::Parts},
+};
 use fidelio_backend::Session;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
@@ -15,25 +19,49 @@ use crate::{Event, Listener, RowsError};
 
 type Row = Map<String, Value>;
 
+/// The run that is asked, where the address ends with `?model=NAME`: a row's own names are columns.
+pub(crate) struct AskedModel(Option<String>);
+
+impl FromRequestParts<Arc<App>> for AskedModel {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Problem> {
+        let wrong = |message: String| Problem::invalid("invalid_query", message).about("model");
+        let query = Query::<Vec<(String, String)>>::from_request_parts(parts, app).await;
+        let query = query.map_err(|error| wrong(error.body_text()))?.0;
+        let mut name = None;
+        for (key, value) in query {
+            if key != "model" || name.is_some() {
+                let key: String = key.chars().take(100).collect();
+                return Err(wrong(format!("the address may end with one `model`, not `{key}`")));
+            }
+            name = Some(value);
+        }
+        Ok(Self(name))
+    }
+}
+
 /// One row, an object of its features; the answer is one too.
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
+    asked: AskedModel,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, Problem> {
     let Value::Object(row) = body else {
         return Err(Problem::invalid("invalid_json", "the body must be an object of features"));
     };
-    let answers = answer(&app, vec![row]).await?;
+    let answers = answer(&app, asked, vec![row]).await?;
     Ok(Json(answers.into_iter().map(Value::Object).collect::<Vec<_>>().swap_remove(0)))
 }
 
 /// Many rows: a list of objects, or a table as `{columns, index, data}`; the answer is such a table.
 pub(crate) async fn batch_predict(
     State(app): State<Arc<App>>,
+    asked: AskedModel,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, Problem> {
     let Table { index, rows } = Table::read(body)?;
-    let answers = answer(&app, rows).await?;
+    let answers = answer(&app, asked, rows).await?;
     let mut columns: Vec<&String> = Vec::new();
     for name in answers.iter().flat_map(Map::keys) {
         if !columns.contains(&name) {
@@ -102,23 +130,29 @@ fn take<T: serde::de::DeserializeOwned>(map: &mut Row, key: &str) -> Option<T> {
 }
 
 /// Answers rows between the rounds of others, when none of those has a place.
-async fn answer(app: &Arc<App>, rows: Vec<Row>) -> Result<Vec<Row>, Problem> {
-    let Some(answerer) = app.served.rows().cloned() else {
+async fn answer(
+    app: &Arc<App>,
+    AskedModel(name): AskedModel,
+    rows: Vec<Row>,
+) -> Result<Vec<Row>, Problem> {
+    let voice = app.voice_of(name.as_deref())?;
+    let Some(answerer) = voice.rows().cloned() else {
         let message = "only a run answers rows; this server has a model, or a run whose prompts \
                        show rows or passages";
         return Err(Problem::refused(StatusCode::NOT_FOUND, "not_found", message));
     };
-    check(app.served.features(), &rows)?;
+    check(voice.features(), &rows)?;
     let place = app.places(1)?.swap_remove(0);
     let (events, mut heard) = unbounded_channel();
     let (tell, mut told) = oneshot::channel();
-    let work = Box::new(move |session: &mut dyn Session, adapter, go_on: &dyn Fn() -> bool| {
+    let adapter = voice.adapter();
+    let work = Box::new(move |session: &mut dyn Session, go_on: &dyn Fn() -> bool| {
         let mut answerer = answerer.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever asked may have gone.
         drop(tell.send(answerer.answer(rows, session, adapter, go_on)));
     });
     let until = Instant::now() + app.options.deadline;
-    app.inference.alone(work, Listener { number: 0, events }, place, until);
+    app.inference.alone(work, adapter, Listener { number: 0, events }, place, until);
     while let Some((_, event)) = heard.recv().await {
         if matches!(event, Event::Late) {
             return Err(Problem::late());

@@ -56,6 +56,7 @@ struct Choice {
 /// Writes the choices of one request.
 pub(crate) struct Writer {
     app: Arc<App>,
+    model: String,
     endpoint: Endpoint,
     pub(crate) id: String,
     /// Whether log-probabilities are wanted.
@@ -66,11 +67,20 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(app: Arc<App>, endpoint: Endpoint) -> Self {
+    /// Writes what the voice of this name says.
+    pub(crate) fn new(app: Arc<App>, model: &str, endpoint: Endpoint) -> Self {
         let kind = if endpoint == Endpoint::Chat { "chatcmpl" } else { "cmpl" };
         let id = format!("{kind}-{:016x}{:016x}", sampling::random(), sampling::random());
-        let (logprobs, include_usage, token_ids) = (false, false, false);
-        Self { app, endpoint, id, logprobs, include_usage, token_ids, spelling: Spelling::Text }
+        Self {
+            app,
+            model: model.to_owned(),
+            endpoint,
+            id,
+            logprobs: false,
+            include_usage: false,
+            token_ids: false,
+            spelling: Spelling::Text,
+        }
     }
 
     /// Writes what the request's fields say.
@@ -278,7 +288,7 @@ impl Writer {
             "id": self.id,
             "object": object,
             "created": sampling::now(),
-            "model": self.app.served.name(),
+            "model": self.model,
             "choices": choices,
         })
     }

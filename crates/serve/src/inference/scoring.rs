@@ -11,10 +11,13 @@ const CHUNK: usize = 64;
 
 /// A prompt whose tokens are to be scored.
 #[derive(Debug)]
-pub(super) struct Scoring {
-    pub(super) ids: Vec<u32>,
+pub struct Scoring {
+    /// Its tokens.
+    pub ids: Vec<u32>,
     /// How many of the likeliest tokens are wanted at each place.
-    pub(super) top: usize,
+    pub top: usize,
+    /// The adapter that it is computed with; none is the model alone.
+    pub adapter: Option<AdapterId>,
 }
 
 /// What became of it.
@@ -33,7 +36,6 @@ impl Scoring {
     pub(super) fn run(
         &self,
         session: &mut dyn Session,
-        adapter: Option<AdapterId>,
         alone: bool,
     ) -> Scored {
         let room = session.capacity();
@@ -41,7 +43,7 @@ impl Scoring {
             return Scored::NoRoom;
         }
         let mut row = None;
-        let scored = self.chunks(session, adapter, &mut row);
+        let scored = self.chunks(session, &mut row);
         let freed = row.map_or(Ok(()), |row| session.truncate(row, 0));
         match (scored, freed) {
             (Ok(Some(logprobs)), Ok(())) => Scored::Done(logprobs),
@@ -55,7 +57,6 @@ impl Scoring {
     fn chunks(
         &self,
         session: &mut dyn Session,
-        adapter: Option<AdapterId>,
         row: &mut Option<RowId>,
     ) -> Result<Option<Vec<TokenLogprobs>>, BackendError> {
         let mut logprobs = Vec::with_capacity(self.ids.len());
@@ -67,7 +68,7 @@ impl Scoring {
             let step = RowStep {
                 row: row.map_or(RowTo::New, RowTo::Row),
                 tokens: &self.ids[start..end],
-                adapter,
+                adapter: self.adapter,
                 wanted: Wanted::All(Shape::Top { k: self.top, also: next }),
             };
             let answers = session.extend(&[step])?;

@@ -10,7 +10,7 @@ use fidelio_backend::AdapterId;
 use fidelio_generate::{Emitted, Engine, EngineStats, RequestId};
 
 use super::{
-    Alone, Condition, Event, Listener, Order, Place, Task,
+    Alone, Condition, Event, Listener, Message, NewAdapter, Order, Place, Task,
     scoring::{Scored, Scoring},
 };
 use crate::Metrics;
@@ -38,17 +38,28 @@ struct Aside {
 
 enum AsideTask {
     Score(Scoring),
-    Alone(Alone),
+    Alone(Alone, Option<AdapterId>),
+}
+
+impl AsideTask {
+    /// What it is computed with.
+    fn adapter(&self) -> Option<AdapterId> {
+        match self {
+            Self::Score(scoring) => scoring.adapter,
+            Self::Alone(_, adapter) => *adapter,
+        }
+    }
 }
 
 /// The engine and those who listen to it.
 pub(super) struct Worker {
     engine: Engine<'static>,
-    adapter: Option<AdapterId>,
-    orders: mpsc::Receiver<Order>,
+    orders: mpsc::Receiver<Message>,
     running: BTreeMap<RequestId, Running>,
     /// What waits to be done between rounds, oldest first.
     asides: VecDeque<Aside>,
+    /// Adapters that go when nothing is computed with them any more.
+    leaving: Vec<AdapterId>,
     metrics: Arc<Metrics>,
     condition: Arc<Condition>,
     failed_rounds: usize,
@@ -58,17 +69,16 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(
         engine: Engine<'static>,
-        adapter: Option<AdapterId>,
-        orders: mpsc::Receiver<Order>,
+        orders: mpsc::Receiver<Message>,
         metrics: Arc<Metrics>,
         condition: Arc<Condition>,
     ) -> Self {
         Self {
             engine,
-            adapter,
             orders,
             running: BTreeMap::new(),
             asides: VecDeque::new(),
+            leaving: Vec::new(),
             metrics,
             condition,
             failed_rounds: 0,
@@ -82,6 +92,7 @@ impl Worker {
             self.leave();
             self.step_aside();
             self.round();
+            self.forget();
             let (waiting, running) = self.engine.load();
             self.metrics.load(waiting + self.asides.len(), running);
         }
@@ -92,20 +103,52 @@ impl Worker {
     fn take_orders(&mut self) -> bool {
         if self.is_idle() {
             match self.orders.recv() {
-                Ok(order) => self.take(order),
+                Ok(message) => self.hear(message),
                 Err(mpsc::RecvError) => return false,
             }
         }
         // What waits for room must get it: nothing new may take it first.
         while self.asides.is_empty() {
-            let Ok(order) = self.orders.try_recv() else { break };
-            self.take(order);
+            let Ok(message) = self.orders.try_recv() else { break };
+            self.hear(message);
         }
         true
     }
 
     fn is_idle(&self) -> bool {
         self.engine.is_idle() && self.asides.is_empty()
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Order(order) => self.take(order),
+            Message::Adapt(adapter) => {
+                let NewAdapter { spec, weights, tell } = *adapter;
+                let added = self.engine.session().add_adapter(&spec, Some(weights.as_ref()));
+                // Nobody will name it where nobody waits for it.
+                if let Err(Ok(adapter)) = tell.send(added) {
+                    self.leaving.push(adapter);
+                }
+            }
+            Message::Forget(adapter) => self.leaving.push(adapter),
+        }
+    }
+
+    /// Lets go of the adapters that nothing is computed with.
+    fn forget(&mut self) {
+        let mut staying = Vec::new();
+        for adapter in std::mem::take(&mut self.leaving) {
+            if self.asides.iter().any(|aside| aside.what.adapter() == Some(adapter)) {
+                staying.push(adapter);
+                continue;
+            }
+            match self.engine.remove_adapter(adapter) {
+                Ok(true) => {}
+                Ok(false) => staying.push(adapter),
+                Err(error) => tracing::error!(%error, "an adapter could not be forgotten"),
+            }
+        }
+        self.leaving = staying;
     }
 
     fn take(&mut self, order: Order) {
@@ -120,13 +163,13 @@ impl Worker {
                 }
                 Err(error) => listener.tell(Event::Refused(error)),
             },
-            Task::Score { ids, top } => {
+            Task::Score(scoring) => {
                 listener.tell(Event::Accepted);
-                let what = AsideTask::Score(Scoring { ids, top });
+                let what = AsideTask::Score(scoring);
                 self.asides.push_back(Aside { what, listener, until, _place: place });
             }
-            Task::Alone(work) => {
-                let what = AsideTask::Alone(work);
+            Task::Alone(work, adapter) => {
+                let what = AsideTask::Alone(work, adapter);
                 self.asides.push_back(Aside { what, listener, until, _place: place });
             }
         }
@@ -169,15 +212,15 @@ impl Worker {
         let alone = self.engine.load() == (0, 0);
         match aside.what {
             AsideTask::Score(scoring) => {
-                let scored = scoring.run(self.engine.session(), self.adapter, alone);
+                let scored = scoring.run(self.engine.session(), alone);
                 let what = AsideTask::Score(scoring);
                 self.scored(scored, Aside { what, ..aside });
             }
-            AsideTask::Alone(_) if !alone => self.asides.push_front(aside),
-            AsideTask::Alone(work) => {
+            AsideTask::Alone(..) if !alone => self.asides.push_front(aside),
+            AsideTask::Alone(work, _) => {
                 let Aside { listener, until, _place, .. } = aside;
                 let go_on = || !listener.events.is_closed() && Instant::now() < until;
-                work(self.engine.session(), self.adapter, &go_on);
+                work(self.engine.session(), &go_on);
                 self.metrics.ended("rows");
             }
         }

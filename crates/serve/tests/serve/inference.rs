@@ -9,7 +9,7 @@ use fidelio_backend::{
     FakeLimits, FakeProbe, FakeSession, Logits, RowStep, RowTo, Session, Shape, Wanted,
 };
 use fidelio_generate::{Decoding, FinishReason, GenerateError, Limits, Request};
-use fidelio_serve::{Event, Inference, InferenceLimits, Listener, Metrics};
+use fidelio_serve::{Event, Inference, InferenceLimits, Listener, Metrics, Scoring};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::speaker::{Gated, SIZES, ids, speaker, tokenizer};
@@ -28,7 +28,7 @@ impl Thread {
     fn on(session: impl Session + 'static, limits: InferenceLimits) -> Self {
         let metrics = Arc::new(Metrics::new());
         let inference =
-            Inference::start(Box::new(session), None, tokenizer(), limits, Arc::clone(&metrics));
+            Inference::start(Box::new(session), tokenizer(), limits, Arc::clone(&metrics));
         Self { inference: inference.unwrap(), metrics }
     }
 
@@ -212,7 +212,8 @@ fn a_prompt_is_scored_as_its_logits_say() {
     let thread = Thread::on(FakeSession::new(SIZES), InferenceLimits::default());
     let place = thread.inference.places(1).unwrap().pop().unwrap();
     let listener = Listener { number: 0, events };
-    thread.inference.score(prompt.clone(), 2, listener, place, Instant::now() + LONG);
+    let scoring = Scoring { ids: prompt.clone(), top: 2, adapter: None };
+    thread.inference.score(scoring, listener, place, Instant::now() + LONG);
     let events = all(heard);
     let Some(Event::Scored(scored)) = events.last() else { panic!("{events:?}") };
     assert_eq!(scored.len(), prompt.len() - 1);
@@ -246,7 +247,8 @@ fn a_prompt_is_scored_once_others_have_made_room() {
     let (events, heard) = unbounded_channel();
     let place = thread.inference.places(1).unwrap().pop().unwrap();
     let listener = Listener { number: 0, events };
-    thread.inference.score(vec![60; 80], 0, listener, place, Instant::now() + LONG);
+    let scoring = Scoring { ids: vec![60; 80], top: 0, adapter: None };
+    thread.inference.score(scoring, listener, place, Instant::now() + LONG);
     drop(shut);
     assert_eq!(text(&all(runs)).1, Some(FinishReason::Length));
     assert!(matches!(all(heard).last(), Some(Event::Scored(scored)) if scored.len() == 79));

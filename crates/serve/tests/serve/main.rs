@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod abuse;
+mod adapters;
 mod chat;
+mod choir;
 mod client;
 mod completions;
 mod forms;

@@ -6,14 +6,14 @@ use std::{
     thread::JoinHandle,
 };
 
-use fidelio_backend::Session;
+use fidelio_backend::{AdapterId, Session};
 use fidelio_generate::{Decoding, Grammar};
 use fidelio_prompting::{
     ChatTemplate, ChatUse, Clock, Layout, LayoutSpec, Renderer, Rules, Source, SpecialTokens,
     Vocabulary,
 };
 use fidelio_serve::{
-    AnswerRows, Ended, Inference, InferenceLimits, Metrics, ServeOptions, Served, Server,
+    AnswerRows, Ended, Inference, InferenceLimits, Metrics, ServeOptions, Served, Server, Voice,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -54,9 +54,18 @@ fn vocabulary() -> Vocabulary {
     Vocabulary::new(tokenizer, Some(0), vec![END]).unwrap().with_add_bos(false)
 }
 
-fn served() -> Served {
+/// What the model is called.
+pub(crate) const NAME: &str = "tiny/model";
+
+/// A voice that talks.
+pub(crate) fn voice(name: &str, adapter: Option<AdapterId>) -> Voice {
+    Voice::new(name, adapter, Some(chat_renderer()))
+}
+
+/// A model that is just this voice.
+pub(crate) fn served(voice: Voice) -> Served {
     let decoding = Decoding { eos_token_id: vec![END], ..Decoding::default() };
-    Served::new("tiny/model", Some(chat_renderer()), plain_renderer(), decoding)
+    Served::new(voice, plain_renderer(), decoding)
 }
 
 /// A running server.
@@ -92,7 +101,7 @@ impl Place {
 
     /// A server whose answers have a form.
     pub(crate) fn held_to(session: impl Session + 'static, grammar: Grammar) -> Self {
-        let served = served().with_grammar(Some(grammar));
+        let served = served(voice(NAME, None).with_grammar(Some(grammar)));
         Self::start(session, InferenceLimits::default(), ServeOptions::default(), served)
     }
 
@@ -102,14 +111,10 @@ impl Place {
         options: ServeOptions,
         rows: Option<Box<dyn AnswerRows>>,
     ) -> Self {
-        let served = match rows {
-            Some(rows) => served().with_rows(rows),
-            None => served(),
-        };
-        Self::start(session, limits, options, served)
+        Self::start(session, limits, options, served(voice(NAME, None).with_rows(rows)))
     }
 
-    fn start(
+    pub(crate) fn start(
         session: impl Session + 'static,
         limits: InferenceLimits,
         options: ServeOptions,
@@ -118,7 +123,7 @@ impl Place {
         let metrics = Arc::new(Metrics::new());
         let session = Box::new(session);
         let inference =
-            Inference::start(session, None, tokenizer(), limits, Arc::clone(&metrics)).unwrap();
+            Inference::start(session, tokenizer(), limits, Arc::clone(&metrics)).unwrap();
         let options = ServeOptions { port: 0, ..options };
         let (stop, stopped) = oneshot::channel();
         let (tell, told) = mpsc::channel();

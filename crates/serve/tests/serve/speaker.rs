@@ -10,8 +10,8 @@ use std::{
 };
 
 use fidelio_backend::{
-    Answers, BackendError, Batch, Capacity, FakeLimits, FakeSession, RowId, RowStep, Scores,
-    Session, Want,
+    AdapterId, AdapterSpec, Answers, BackendError, Batch, Capacity, FakeLimits, FakeSession, RowId,
+    RowStep, Scores, Session, Want, Weights,
 };
 use tokenizers::Tokenizer;
 
@@ -60,8 +60,8 @@ pub(crate) fn speaker(answers: &[(&str, &str)]) -> FakeSession {
 }
 
 /// A session whose calls wait while its gate is shut, and fail or panic when they are told to.
-pub(crate) struct Gated {
-    session: FakeSession,
+pub(crate) struct Gated<S> {
+    session: S,
     gate: Gate,
 }
 
@@ -101,14 +101,14 @@ impl Gate {
     }
 }
 
-impl Gated {
-    pub(crate) fn new(session: FakeSession) -> (Self, Gate) {
+impl<S: Session> Gated<S> {
+    pub(crate) fn new(session: S) -> (Self, Gate) {
         let gate = Gate::default();
         (Self { session, gate: gate.clone() }, gate)
     }
 }
 
-impl Session for Gated {
+impl<S: Session> Session for Gated<S> {
     fn capacity(&self) -> Capacity {
         self.session.capacity()
     }
@@ -133,5 +133,17 @@ impl Session for Gated {
 
     fn score(&mut self, batch: &Batch, want: Want) -> Result<Scores, BackendError> {
         self.session.score(batch, want)
+    }
+
+    fn add_adapter(
+        &mut self,
+        spec: &AdapterSpec,
+        weights: Option<&dyn Weights>,
+    ) -> Result<AdapterId, BackendError> {
+        self.session.add_adapter(spec, weights)
+    }
+
+    fn remove_adapter(&mut self, adapter: AdapterId) -> Result<(), BackendError> {
+        self.session.remove_adapter(adapter)
     }
 }

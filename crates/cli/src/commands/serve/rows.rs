@@ -3,14 +3,12 @@
 use fidelio::{
     Error, Event, Flow, Machine, Observer, RowAnswerer, RunFile,
     backend::{AdapterId, Session},
+    weights::Progress,
 };
 use fidelio_serve::{AnswerRows, RowsError};
 use serde_json::{Map, Value};
 
-use crate::{
-    failure::Failure,
-    ui::{Ui, progress::Downloads},
-};
+use crate::failure::Failure;
 
 /// What the facade answers, as the server asks.
 pub(super) struct Rows(RowAnswerer);
@@ -20,9 +18,9 @@ impl Rows {
     pub(super) fn of_run(
         machine: &Machine,
         run: &RunFile,
-        ui: &Ui,
-    ) -> Result<Option<Self>, Failure> {
-        Ok(RowAnswerer::new(machine, run, &Downloads::new(ui))?.map(Self))
+        progress: &dyn Progress,
+    ) -> Result<Option<Self>, Error> {
+        Ok(RowAnswerer::new(machine, run, progress)?.map(Self))
     }
 }
 
