@@ -170,7 +170,8 @@ pub struct Embedder {
     device: Device,
     session: Option<Box<dyn Session>>,
     plan: EmbedPlan,
-    cache: VectorCache,
+    /// None where vectors are not kept.
+    cache: Option<VectorCache>,
     anew: bool,
     /// Cuts a text at the longest that fits; made when it is first needed.
     cutter: Option<Tokenizer>,
@@ -219,9 +220,15 @@ impl Embedder {
             long_texts: options.long_texts,
         };
         let root = machine.settings().cache_dir.value.join("embeddings");
-        let cache = VectorCache::new(&root, &depends_on(&plan, &model));
+        let cache = Some(VectorCache::new(&root, &depends_on(&plan, &model)));
         let (session, cutter, anew) = (None, None, options.anew);
         Ok(Self { model, device, session, plan, cache, anew, cutter })
+    }
+
+    /// Neither looks into the cache of vectors nor adds to it: texts of strangers leave nothing behind.
+    #[must_use]
+    pub fn without_cache(self) -> Self {
+        Self { cache: None, ..self }
     }
 
     /// From now on computes vectors even if the cache has them.
@@ -366,7 +373,8 @@ impl Embedder {
     }
 
     fn known(&self, keys: impl Iterator<Item = Key>) -> HashMap<Key, Vec<f32>> {
-        if self.anew { HashMap::new() } else { self.cache.load(&keys.collect::<HashSet<_>>()) }
+        let cache = self.cache.as_ref().filter(|_| !self.anew);
+        cache.map(|cache| cache.load(&keys.collect::<HashSet<_>>())).unwrap_or_default()
     }
 
     /// A text's ids, as many as the model takes, and how many there are.
@@ -471,7 +479,9 @@ impl Embedder {
     /// A cache that cannot be written costs time the next time, and nothing else.
     fn save(&self, unsaved: &mut Vec<(Key, Vec<f32>)>, observer: &mut dyn Observer) {
         let width = unsaved.first().map_or(0, |(_, vector)| vector.len());
-        if let Err(error) = self.cache.add(width, unsaved) {
+        if let Some(cache) = &self.cache
+            && let Err(error) = cache.add(width, unsaved)
+        {
             let note = format!("the vectors were not put into the cache: {error}");
             observer.on(&Event::Note(note));
         }

@@ -7,8 +7,7 @@ use std::{
 
 use fidelio_backend::Session;
 use fidelio_generate::{
-    Decoding, Engine, FinishReason, Grammar, LabelScore, LabelScores, Limits, Request,
-    TokenLogprobs,
+    Decoding, Engine, FinishReason, LabelScore, LabelScores, Limits, Request, TokenLogprobs,
 };
 use fidelio_prompting::{Purpose, Row as PromptRow};
 use serde::Serialize;

@@ -86,7 +86,10 @@ impl ServedBase {
             return Err(Error::OtherThanServed { path: path(), key: "quantization" });
         }
         if learnt.rotary != self.how.rotary {
-            return Err(Error::OtherThanServed { path: path(), key: "model_parameters.rope_scaling" });
+            return Err(Error::OtherThanServed {
+                path: path(),
+                key: "model_parameters.rope_scaling",
+            });
         }
         train::check_same(folder, &serde_json::json!({ "model": self.model.card() }))?;
         // What is served is what is there: nothing allows other weights here.

@@ -1,12 +1,13 @@
 //! Continuous batching: many requests on one session.
 //!
 //! Each round is one call of the session: one token for every row that decodes, and a chunk of the
-//! prompts that are not read yet. Older requests go first. A prompt that begins like a row's is
+//! prompts that are not read yet. Older requests go first; where they wait, clients take turns. A prompt that begins like a row's is
 //! forked from it; one that begins like a prompt being read waits until it can be. When the cache
 //! is full the youngest row makes room and is computed again later; since a request's draws depend
 //! on its seed and its own tokens only, that changes nothing in what it says.
 
 mod admit;
+mod waiting;
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +22,7 @@ use tokenizers::Tokenizer;
 use crate::{
     Emitted, EngineStats, FinishReason, GenerateError, Grammars, Request, RequestId, job::Job,
 };
+use waiting::Waiting;
 
 /// How much an engine does at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,7 @@ pub struct Engine<'s> {
     /// The session's room when this engine had no rows.
     room: Capacity,
     next: u64,
-    waiting: BTreeMap<RequestId, Job>,
+    waiting: Waiting,
     active: BTreeMap<RequestId, Active>,
     kept: Vec<Kept>,
     outbox: Vec<Emitted>,
@@ -136,7 +138,7 @@ impl<'s> Engine<'s> {
             tokenizer,
             limits,
             next: 0,
-            waiting: BTreeMap::new(),
+            waiting: Waiting::default(),
             active: BTreeMap::new(),
             kept: Vec::new(),
             outbox: Vec::new(),
@@ -187,11 +189,12 @@ impl<'s> Engine<'s> {
         }
         let id = RequestId(self.next);
         self.next += 1;
-        let mut job = Job::new(id, request, &self.tokenizer);
+        let turn = self.waiting.turn(request.client);
+        let mut job = Job::new(id, turn, request, &self.tokenizer);
         let beginning = job.begin();
         self.stats.forced_tokens += job.forced as u64;
         if beginning.as_ref().is_none_or(|emitted| emitted.finish.is_none()) {
-            self.waiting.insert(id, job);
+            self.waiting.insert(job);
         }
         self.outbox.extend(beginning);
         Ok(id)
@@ -203,7 +206,7 @@ impl<'s> Engine<'s> {
     /// # Errors
     /// When the session cannot free its row.
     pub fn cancel(&mut self, request: RequestId) -> Result<bool, GenerateError> {
-        if let Some(mut job) = self.waiting.remove(&request) {
+        if let Some(mut job) = self.waiting.remove(request) {
             self.outbox.push(job.finish(FinishReason::Cancelled));
             return Ok(true);
         }
@@ -262,7 +265,7 @@ impl<'s> Engine<'s> {
     /// # Errors
     /// When the session has no such adapter, or cannot free a row.
     pub fn remove_adapter(&mut self, adapter: AdapterId) -> Result<bool, GenerateError> {
-        let mut jobs = self.waiting.values().chain(self.active.values().map(|it| &it.job));
+        let mut jobs = self.waiting.jobs().chain(self.active.values().map(|it| &it.job));
         if jobs.any(|job| job.adapter == Some(adapter)) {
             return Ok(false);
         }
@@ -297,8 +300,8 @@ impl<'s> Engine<'s> {
         }
         // A row that had to make room keeps its time.
         let late: Vec<RequestId> =
-            self.waiting.values().filter(|job| job.is_late(now)).map(|job| job.id).collect();
-        for mut job in late.into_iter().filter_map(|id| self.waiting.remove(&id)) {
+            self.waiting.jobs().filter(|job| job.is_late(now)).map(|job| job.id).collect();
+        for mut job in late.into_iter().filter_map(|id| self.waiting.remove(id)) {
             self.outbox.push(job.finish(FinishReason::Time));
         }
         Ok(())
@@ -412,8 +415,8 @@ impl<'s> Engine<'s> {
             self.stats.preemptions += 1;
             self.stats.preempted_tokens += *done as u64;
         }
-        if let Some((id, it)) = self.active.pop_last() {
-            self.waiting.insert(id, it.job);
+        if let Some((_, it)) = self.active.pop_last() {
+            self.waiting.insert(it.job);
         }
         self.crowded = true;
         Ok(true)

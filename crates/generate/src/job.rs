@@ -16,6 +16,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) id: RequestId,
+    /// When it is its turn, among those that wait.
+    pub(crate) turn: u64,
     /// What it is computed with.
     pub(crate) adapter: Option<AdapterId>,
     /// Prompt and answer.
@@ -39,15 +41,29 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    pub(crate) fn new(id: RequestId, request: Request, tokenizer: &Arc<Tokenizer>) -> Self {
-        let Request { prompt, decoding, adapter, grammar: _, rules } = request;
+    pub(crate) fn new(
+        id: RequestId,
+        turn: u64,
+        request: Request,
+        tokenizer: &Arc<Tokenizer>,
+    ) -> Self {
+        let Request {
+            prompt,
+            decoding,
+            adapter,
+            client: _,
+            keep_special_tokens,
+            grammar: _,
+            rules,
+        } = request;
         Self {
             id,
+            turn,
             adapter,
             prompt: prompt.len(),
             ids: prompt,
             rules: Rules::new(&decoding, rules),
-            stream: TextStream::new(Arc::clone(tokenizer)),
+            stream: TextStream::new(Arc::clone(tokenizer)).with_special(keep_special_tokens),
             stops: StopStrings::new(&decoding.stop_strings),
             decoding,
             text: String::new(),

@@ -16,6 +16,10 @@ pub struct Request {
     pub decoding: Decoding,
     /// The adapter of the session that it is computed with; none is the model alone.
     pub adapter: Option<AdapterId>,
+    /// Whose it is, as the caller counts them: clients take turns where requests wait.
+    pub client: u64,
+    /// Whether special tokens among the answer are text too, such as those that begin calls of tools.
+    pub keep_special_tokens: bool,
     /// The texts that the answer may be; any where none.
     pub grammar: Option<Grammar>,
     /// The caller's own rules. They see the whole vocabulary.
@@ -50,6 +54,7 @@ impl fmt::Debug for Request {
             .field("prompt", &self.prompt)
             .field("decoding", &self.decoding)
             .field("adapter", &self.adapter)
+            .field("client", &self.client)
             .field("grammar", &self.grammar)
             .field("rules", &rules)
             .finish()

@@ -10,7 +10,8 @@ use crate::GenerateError;
 ///
 /// Text is held back while it ends in the middle of a character, and while the last token is a
 /// single byte (`<0xE4>`): tokenizers that have those spoil a whole run of bytes when the run turns
-/// out not to be UTF-8, so nothing of it is certain before it has ended. Special tokens are skipped.
+/// out not to be UTF-8, so nothing of it is certain before it has ended. Special tokens are skipped, unless
+/// they are wanted.
 #[derive(Debug, Clone)]
 pub struct TextStream {
     tokenizer: Arc<Tokenizer>,
@@ -20,12 +21,27 @@ pub struct TextStream {
     context: usize,
     given: usize,
     held: String,
+    /// Whether special tokens have a text.
+    special: bool,
 }
 
 impl TextStream {
     /// A stream without tokens.
     pub fn new(tokenizer: Arc<Tokenizer>) -> Self {
-        Self { tokenizer, ids: Vec::new(), context: 0, given: 0, held: String::new() }
+        Self {
+            tokenizer,
+            ids: Vec::new(),
+            context: 0,
+            given: 0,
+            held: String::new(),
+            special: false,
+        }
+    }
+
+    /// The same, where special tokens have a text if `special` says so.
+    #[must_use]
+    pub fn with_special(self, special: bool) -> Self {
+        Self { special, ..self }
     }
 
     /// Takes a token and returns the text that is certain now, often empty.
@@ -72,7 +88,7 @@ impl TextStream {
         if ids.is_empty() {
             return Ok(String::new());
         }
-        self.tokenizer.decode(ids, true).map_err(GenerateError::Decode)
+        self.tokenizer.decode(ids, !self.special).map_err(GenerateError::Decode)
     }
 
     fn is_byte(&self, id: u32) -> bool {

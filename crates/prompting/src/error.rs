@@ -48,6 +48,12 @@ pub enum PromptError {
     /// A system text that the chat template drops.
     #[error("the chat template ignores the system text")]
     SystemIgnored,
+    /// Tools, or calls of them, that the chat template drops.
+    #[error("the chat template writes no tools and no calls of them")]
+    ToolsIgnored,
+    /// A chat template whose way of writing calls is not known.
+    #[error("the chat template writes calls of tools in a way that cannot be read back yet")]
+    ToolFormat,
     /// A system text with nothing to carry it.
     #[error("a system text needs the chat template, which this run does not use")]
     SystemUnused,
@@ -347,6 +353,9 @@ impl PromptError {
                 Cow::Borrowed("give a chat template, or use a plain prompt template")
             }
             Self::SystemIgnored => Cow::Borrowed("move the system text into the prompt template"),
+            Self::ToolsIgnored | Self::ToolFormat => Cow::Borrowed(
+                "take a model whose template has tools: Qwen, Hermes, Llama 3, Mistral, SmolLM",
+            ),
             Self::SystemUnused => Cow::Borrowed(
                 "set `chat: always`, or move the system text into the prompt template",
             ),

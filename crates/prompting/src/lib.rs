@@ -29,6 +29,7 @@ mod examples;
 mod format;
 mod layout;
 mod template;
+mod tools;
 
 mod chat;
 mod conversation;
@@ -52,5 +53,6 @@ pub use rules::{
     Bos, Boundary, Budget, ChatUse, ExampleBudget, Overflow, Rules, Side, SpecialTokens, Turns,
 };
 pub use template::{Field, SPECIALS, Template, TemplateError, TemplateProblem};
+pub use tools::{Said, ToolCall, ToolFormat, ToolListener};
 pub use turn_problem::TurnProblem;
 pub use vocabulary::Vocabulary;

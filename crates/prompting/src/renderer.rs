@@ -470,10 +470,44 @@ impl Renderer {
         if let Some(Reply { message: Some(message), .. }) = reply {
             self.check_message(message, row)?;
         }
+        self.check_unplaced(&talk, row)?;
         let talk = Talk::of_messages(talk, 0);
         let shown = talk.show(chat, true)?;
         let encoded = self.encode(&shown, row)?;
         self.fit_talk(shown, encoded, Body::Chat(Box::new(talk)), row)
+    }
+
+    /// Refuses special tokens where nobody follows the text through the template: in tools, documents,
+    /// and all of a message but what it says.
+    fn check_unplaced(&self, talk: &Conversation, row: usize) -> Result<(), PromptError> {
+        if self.rules.special_tokens_in_data == crate::SpecialTokens::Allow {
+            return Ok(());
+        }
+        let keys = talk.messages.iter().flat_map(Message::keys);
+        let others = keys.filter(|(key, _)| *key != "content").map(|(_, value)| value);
+        let beside = talk.tools.iter().chain(&talk.documents).chain(talk.extra.values());
+        others.chain(beside).try_for_each(|it| self.no_special(it, row))
+    }
+
+    fn no_special(&self, value: &Value, row: usize) -> Result<(), PromptError> {
+        let special = |text: &str| match self.vocabulary.special_in(text) {
+            None => Ok(()),
+            Some((_, token)) => Err(PromptError::CannotEscape {
+                row,
+                field: self.fields[0].clone(),
+                token: token.to_owned(),
+                reason: "it stands in no message's text",
+            }),
+        };
+        match value {
+            Value::String(text) => special(text),
+            Value::Array(items) => items.iter().try_for_each(|it| self.no_special(it, row)),
+            Value::Object(map) => map.iter().try_for_each(|(key, it)| {
+                special(key)?;
+                self.no_special(it, row)
+            }),
+            _ => Ok(()),
+        }
     }
 
     fn check_message(&self, message: &Message, row: usize) -> Result<(), PromptError> {

@@ -4,18 +4,24 @@ mod adapters;
 mod answering;
 mod body;
 mod chat;
+mod clients;
 mod completions;
+mod embeddings;
 mod fields;
 mod forms;
 mod logprobs;
 mod messages;
 mod others;
+mod page;
 mod problem;
+mod responses;
 mod rows;
 mod sampling;
+mod tools;
 mod writing;
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -35,9 +41,11 @@ use fidelio_prompting::PromptError;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use crate::{
-    Inference, Metrics, Place, ServeError, ServeOptions, Served,
+    Inference, Metrics, ServeError, ServeOptions, Served,
     offers::{Offer, Offers},
 };
+use clients::{Client, Places};
+pub(crate) use clients::{Peer, Shares};
 use fields::Fields;
 use problem::Problem;
 
@@ -49,6 +57,7 @@ pub(crate) struct App {
     pub(crate) inference: Inference,
     pub(crate) options: ServeOptions,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) shares: Shares,
     /// The server has been asked to stop: nothing new begins.
     pub(crate) draining: AtomicBool,
 }
@@ -61,13 +70,15 @@ impl App {
         capacity.context.min(capacity.tokens.saturating_add(1))
     }
 
-    /// Places for so many requests, or the news that all are taken.
-    fn places(&self, n: usize) -> Result<Vec<Place>, Problem> {
+    /// Places for so many requests of a client, or the news that all are taken.
+    fn places(&self, client: Client, n: usize) -> Result<Places, Problem> {
         if !self.inference.is_alive() {
             return Err(Problem::dead());
         }
+        let share = self.shares.take(client, n, self.options.max_per_client)?;
         let all = self.inference.all_places();
-        self.inference.places(n).ok_or_else(|| Problem::busy(all))
+        let places = self.inference.places(n).ok_or_else(|| Problem::busy(all))?;
+        Ok(Places { places, share })
     }
 
     /// Takes the field `model`, which must name a voice on offer if it is there.
@@ -112,6 +123,8 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .route("/v1/completions", post(completions::answer))
         .route("/predict", post(rows::predict))
         .route("/batch_predict", post(rows::batch_predict))
+        .route("/v1/responses", post(responses::answer))
+        .route("/v1/embeddings", post(embeddings::answer))
         .route("/v1/adapters", post(adapters::publish))
         .route("/v1/adapters/{*name}", delete(adapters::withdraw))
         .route("/tokenize", post(others::tokenize))
@@ -124,6 +137,9 @@ pub(crate) fn router(app: Arc<App>) -> Result<Router, ServeError> {
         .route("/tokenizer_info", get(others::tokenizer_info))
         .route("/metrics", get(others::metrics))
         .layer(middleware::from_fn_with_state(Arc::clone(&app), let_in))
+        .route("/", get(page::index))
+        .route("/page.css", get(page::style))
+        .route("/page.js", get(page::script))
         .route("/healthz", get(others::health))
         .route("/readyz", get(others::ready))
         .method_not_allowed_fallback(other_method)
@@ -163,7 +179,7 @@ async fn watch(State(app): State<Arc<App>>, request: Request, next: Next) -> Res
 /// Lets in whoever has a key, where keys are wanted.
 async fn let_in(
     State(app): State<Arc<App>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     if app.options.keys.is_empty() {
@@ -180,6 +196,8 @@ async fn let_in(
     match app.options.keys.holder(key) {
         Some(holder) => {
             tracing::debug!(holder, "let in");
+            let client = Client::of_key(holder);
+            request.extensions_mut().insert(client);
             Ok(next.run(request).await)
         }
         None => Err(problem("the API key is not known")),
@@ -197,7 +215,11 @@ async fn check_origin(
         return Ok(next.run(request).await);
     };
     let origin = origin.to_str().unwrap_or_default();
-    if is_loopback(origin) || app.options.origins.iter().any(|allowed| allowed == origin) {
+    let host = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    if is_loopback(origin)
+        || is_own(origin, host.unwrap_or_default())
+        || app.options.origins.iter().any(|allowed| allowed == origin)
+    {
         return Ok(next.run(request).await);
     }
     let message = "pages of this origin may not ask; the server must be started with it";
@@ -210,6 +232,16 @@ fn is_loopback(origin: &str) -> bool {
         let port = host.strip_prefix(name).map(|rest| rest.strip_prefix(':').unwrap_or(rest));
         port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()))
     })
+}
+
+/// Whether a page is this server's own. Only an address of numbers can be trusted: a name is made to
+/// lead here by whoever has it.
+fn is_own(origin: &str, host: &str) -> bool {
+    let Some((scheme, of_page)) = origin.split_once("://") else { return false };
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|it| it.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    let number = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    matches!(scheme, "http" | "https") && of_page == host && number.is_ok()
 }
 
 async fn refuse_when_stopping(
@@ -244,6 +276,21 @@ fn cors(options: &ServeOptions) -> Result<CorsLayer, ServeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_address_of_numbers_is_a_servers_own() {
+        for (origin, host, own) in [
+            ("http://192.168.1.5:8000", "192.168.1.5:8000", true),
+            ("https://192.168.1.5", "192.168.1.5", true),
+            ("http://[fe80::1]:8000", "[fe80::1]:8000", true),
+            ("http://192.168.1.5:8001", "192.168.1.5:8000", false),
+            ("http://evil.example.org:8000", "evil.example.org:8000", false),
+            ("null", "null", false),
+            ("ftp://192.168.1.5", "192.168.1.5", false),
+        ] {
+            assert_eq!(is_own(origin, host), own, "{origin} at {host}");
+        }
+    }
 
     #[test]
     fn only_this_machine_is_loopback() {

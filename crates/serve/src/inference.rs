@@ -238,13 +238,7 @@ impl Inference {
     }
 
     /// Says how likely each token of a prompt was.
-    pub fn score(
-        &self,
-        scoring: Scoring,
-        listener: Listener,
-        place: Place,
-        until: Instant,
-    ) {
+    pub fn score(&self, scoring: Scoring, listener: Listener, place: Place, until: Instant) {
         self.order(Task::Score(scoring), listener, place, until);
     }
 

@@ -8,6 +8,7 @@
 
 mod adapters;
 mod api;
+mod embedding;
 mod error;
 mod inference;
 mod keys;
@@ -22,6 +23,7 @@ mod token_texts;
 mod voice;
 
 pub use adapters::{AdapterError, FindAdapter, FoundAdapter};
+pub use embedding::{EmbedError, EmbedTexts, Vectors};
 pub use error::ServeError;
 pub use inference::{Event, Inference, InferenceLimits, Listener, Place, Scoring};
 pub use keys::Keys;

@@ -35,6 +35,7 @@ pub struct Metrics {
     prompt_tokens: Counter,
     cached_tokens: Counter,
     scored_tokens: Counter,
+    embedded_tokens: Counter,
     generated_tokens: Counter,
     preemptions: Counter,
     computing: Counter<f64, AtomicU64>,
@@ -68,6 +69,7 @@ impl Metrics {
             prompt_tokens: Counter::default(),
             cached_tokens: Counter::default(),
             scored_tokens: Counter::default(),
+            embedded_tokens: Counter::default(),
             generated_tokens: Counter::default(),
             preemptions: Counter::default(),
             computing: Counter::default(),
@@ -93,6 +95,8 @@ impl Metrics {
             self.cached_tokens.clone(),
         );
         r.register("scored_tokens", "Tokens of scored prompts", self.scored_tokens.clone());
+        let tokens = "Tokens of texts that became vectors";
+        r.register("embedded_tokens", tokens, self.embedded_tokens.clone());
         r.register("generated_tokens", "Tokens generated", self.generated_tokens.clone());
         r.register(
             "preemptions",
@@ -157,6 +161,11 @@ impl Metrics {
         self.prompt_tokens.inc_by(finish.usage.prompt_tokens as u64);
         self.cached_tokens.inc_by(finish.usage.cached_prompt_tokens as u64);
         self.generated_tokens.inc_by(finish.usage.completion_tokens as u64);
+    }
+
+    pub(crate) fn embedded(&self, tokens: u64) {
+        self.ended("embedded");
+        self.embedded_tokens.inc_by(tokens);
     }
 
     pub(crate) fn scored(&self, tokens: usize) {

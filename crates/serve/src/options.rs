@@ -23,6 +23,9 @@ pub struct ServeOptions {
     pub max_body: usize,
     /// Connections that are open at one time; further ones wait to be accepted.
     pub max_connections: usize,
+    /// Requests that one client may have at one time, running or waiting; none is as many as there are
+    /// places.
+    pub max_per_client: Option<usize>,
     /// A request's answer is complete after so long, or it ends with an error.
     pub deadline: Duration,
     /// A client has so long to send a request's headers, and again to send its body.
@@ -42,6 +45,7 @@ impl Default for ServeOptions {
             origins: Vec::new(),
             max_body: 4 << 20,
             max_connections: 1024,
+            max_per_client: None,
             deadline: Duration::from_mins(10),
             patience: Duration::from_secs(15),
             stall: Duration::from_secs(30),

@@ -6,7 +6,9 @@ use fidelio_generate::Decoding;
 use fidelio_prompting::{PromptError, Purpose, Renderer, Row, SpecialTexts};
 use serde_json::Map;
 
-use crate::{FindAdapter, Voice, token_texts::TokenTexts, voice::ids};
+use crate::{
+    EmbedTexts, FindAdapter, Voice, embedding::Embedding, token_texts::TokenTexts, voice::ids,
+};
 
 /// One model's weights under one name or several, with the renderer that training and the terminal
 /// use too.
@@ -16,6 +18,7 @@ pub struct Served {
     decoding: Decoding,
     texts: TokenTexts,
     finder: Option<Box<dyn FindAdapter>>,
+    embedding: Option<Embedding>,
 }
 
 impl fmt::Debug for Served {
@@ -29,7 +32,7 @@ impl Served {
     /// is; `decoding` is how answers are made where a request says nothing else, and where they end.
     pub fn new(voice: Voice, plain: Renderer, decoding: Decoding) -> Self {
         let texts = TokenTexts::new(plain.vocabulary().shared_tokenizer());
-        Self { voices: vec![voice], plain, decoding, texts, finder: None }
+        Self { voices: vec![voice], plain, decoding, texts, finder: None, embedding: None }
     }
 
     /// The same with another voice.
@@ -43,6 +46,12 @@ impl Served {
     #[must_use]
     pub fn with_finder(self, finder: Box<dyn FindAdapter>) -> Self {
         Self { finder: Some(finder), ..self }
+    }
+
+    /// The same, beside a model that makes vectors.
+    #[must_use]
+    pub fn with_embedding(self, name: impl Into<String>, model: Box<dyn EmbedTexts>) -> Self {
+        Self { embedding: Some(Embedding::new(name.into(), model)), ..self }
     }
 
     /// The names of its voices.
@@ -81,6 +90,10 @@ impl Served {
 
     pub(crate) fn texts(&self) -> &TokenTexts {
         &self.texts
+    }
+
+    pub(crate) fn embedding(&self) -> Option<&Embedding> {
+        self.embedding.as_ref()
     }
 
     pub(crate) fn finder(&self) -> Option<&dyn FindAdapter> {

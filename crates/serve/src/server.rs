@@ -8,7 +8,12 @@ use std::{
 };
 
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -22,7 +27,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     Inference, Metrics, ServeError, ServeOptions, Served,
-    api::{App, router},
+    api::{App, Peer, Shares, router},
     offers::Offers,
 };
 
@@ -74,7 +79,15 @@ impl Server {
         let draining = AtomicBool::new(false);
         let offers = Offers::new(served.take_voices(), inference.forgets());
         let served = Arc::new(served);
-        let app = Arc::new(App { served, offers, inference, options, metrics, draining });
+        let app = Arc::new(App {
+            served,
+            offers,
+            inference,
+            options,
+            metrics,
+            shares: Shares::default(),
+            draining,
+        });
         let router = router(Arc::clone(&app))?;
         Ok(Self { listener, address, app, router })
     }
@@ -101,8 +114,9 @@ impl Server {
                 accepted = accepted => accepted,
             };
             match accepted {
-                Ok((stream, _)) => {
-                    let served = serve(stream, &app.options, router.clone(), &connections);
+                Ok((stream, address)) => {
+                    let peer = Peer(address.ip());
+                    let served = serve(stream, peer, &app.options, router.clone(), &connections);
                     tokio::spawn(async move {
                         served.await;
                         drop(permit);
@@ -127,6 +141,7 @@ impl Server {
 /// One connection, until it ends.
 fn serve(
     stream: TcpStream,
+    peer: Peer,
     options: &ServeOptions,
     router: Router,
     connections: &GracefulShutdown,
@@ -135,12 +150,17 @@ fn serve(
     drop(stream.set_nodelay(true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(options.stall));
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(options.patience)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let connection = connections.watch(connection);
     async move {
         if let Err(error) = connection.await {

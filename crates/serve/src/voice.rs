@@ -9,8 +9,10 @@ use std::{
 use fidelio_backend::AdapterId;
 use fidelio_generate::Grammar;
 use fidelio_prompting::{
-    ChatTemplate, Conversation, Message, Outcome, PromptError, Purpose, Renderer,
+    ChatTemplate, Conversation, Message, Outcome, PromptError, Purpose, Renderer, ToolFormat,
 };
+
+use serde_json::Value;
 
 use crate::AnswerRows;
 
@@ -90,7 +92,28 @@ impl Voice {
         if !self.hears_system && talk.messages.iter().any(|it| it.role() == "system") {
             return Err(PromptError::SystemIgnored);
         }
-        Ok(ids(chat.render_conversation(talk, Purpose::Answer)?))
+        let rendered = chat.render_conversation(talk, Purpose::Answer)?.kept();
+        let rendered = rendered.map(|it| (it.ids, it.text)).unwrap_or_default();
+        if called(talk).any(|name| !rendered.1.contains(name)) {
+            return Err(PromptError::ToolsIgnored);
+        }
+        Ok(rendered.0)
+    }
+
+    /// Offers tools in a conversation where the chat template looks for them.
+    pub(crate) fn offer(&self, talk: &mut Conversation, tools: Value) {
+        if let Some(template) = self.chat_template() {
+            talk.offer(tools, template);
+        }
+    }
+
+    /// How the model writes calls of tools.
+    ///
+    /// # Errors
+    /// When its chat template has none, or writes them in a way that is not known.
+    pub fn tool_format(&self) -> Result<ToolFormat, PromptError> {
+        let needed_by = "a tool";
+        ToolFormat::of(self.chat_template().ok_or(PromptError::NoChatTemplate { needed_by })?)
     }
 
     pub(crate) fn created(&self) -> u64 {
@@ -116,6 +139,12 @@ impl Voice {
     pub(crate) fn rows(&self) -> Option<&SharedRows> {
         self.rows.as_ref()
     }
+}
+
+/// The tools that messages call.
+fn called(talk: &Conversation) -> impl Iterator<Item = &str> {
+    let calls = talk.messages.iter().filter_map(|it| it.keys().get("tool_calls")?.as_array());
+    calls.flatten().filter_map(|call| call.get("function")?.get("name")?.as_str())
 }
 
 /// Whether the chat template writes what the system says.

@@ -198,6 +198,11 @@ impl ModelFlags {
         }
     }
 
+    /// What computes.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
     /// The folder of the training run, where one is named.
     pub(crate) fn folder(&self) -> Option<&Path> {
         self.model_path.as_deref()

@@ -3,6 +3,7 @@
 mod adapters;
 mod local;
 mod rows;
+mod texts;
 
 use std::{
     net::IpAddr,
@@ -11,16 +12,17 @@ use std::{
     time::Duration,
 };
 
-use fidelio::{Error, Machine, RunFile, Serving, generate::Limits};
+use fidelio::{EmbedOptions, Embedder, Error, Machine, RunFile, Serving, generate::Limits};
 use fidelio_serve::{
-    Ended, FoundAdapter, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions, Served,
-    Server, Voice, stop_signal,
+    Ended, FoundAdapter, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions,
+    Served, Server, Voice, stop_signal,
 };
 use serde::Serialize;
 use tokio::runtime::Runtime;
 
 use adapters::Finder;
 pub(super) use local::Local;
+use texts::Texts;
 
 use crate::{
     args::{Global, ModelFlags},
@@ -68,6 +70,9 @@ struct NetworkFlags {
     /// Let clients publish what runs in this folder learnt, with `POST /v1/adapters`.
     #[arg(long, value_name = "DIR")]
     adapters_from: Option<PathBuf>,
+    /// Make vectors of texts with this model, such as `minilm`, for `/v1/embeddings`.
+    #[arg(long, value_name = "MODEL")]
+    embedder: Option<String>,
 }
 
 /// How much it bears.
@@ -80,6 +85,9 @@ struct LoadFlags {
     /// Requests that wait beyond those; further ones are told to come again.
     #[arg(long, value_name = "N", default_value_t = 128)]
     max_waiting: usize,
+    /// Requests that one client, by its key or address, may have at one time [default: all places].
+    #[arg(long, value_name = "N")]
+    max_per_client: Option<usize>,
     /// Connections that are open at one time.
     #[arg(long, value_name = "N", default_value_t = 1024)]
     max_connections: usize,
@@ -142,12 +150,14 @@ pub(super) struct Voices<'a> {
     pub(super) others: Vec<(&'a str, &'a Path)>,
     /// Where clients may publish from.
     pub(super) from: Option<&'a Path>,
+    /// What makes vectors.
+    pub(super) embedder: Option<&'a str>,
 }
 
 impl Voices<'_> {
     /// Just one model.
     pub(super) fn one(name: &str) -> Self {
-        Self { first: name.to_owned(), others: Vec::new(), from: None }
+        Self { first: name.to_owned(), others: Vec::new(), from: None, embedder: None }
     }
 }
 
@@ -198,6 +208,11 @@ pub(super) fn open(
         let voice = Voice::new(name, Some(adapter), chat).with_grammar(grammar).with_rows(rows);
         served = served.with_voice(voice);
     }
+    if let Some(name) = voices.embedder {
+        let (options, progress) = (EmbedOptions::default(), Downloads::new(ui));
+        let embedder = Embedder::open(&machine, name, model.device(), &options, &progress)?;
+        served = served.with_embedding(name, Box::new(Texts(embedder.without_cache())));
+    }
     if let Some(folder) = voices.from {
         served = served.with_finder(Box::new(Finder { machine, base, folder: folder.to_owned() }));
     }
@@ -227,6 +242,7 @@ impl Args {
         for (flag, value) in [
             ("--max-running", load.max_running),
             ("--max-connections", load.max_connections),
+            ("--max-per-client", load.max_per_client.unwrap_or(1)),
             ("--max-body", load.max_body),
             ("--timeout", load.timeout as usize),
         ] {
@@ -241,6 +257,7 @@ impl Args {
             origins: network.allow_origin.clone(),
             max_body: load.max_body,
             max_connections: load.max_connections,
+            max_per_client: load.max_per_client,
             deadline: Duration::from_secs(load.timeout),
             drain: Duration::from_secs(load.drain),
             ..ServeOptions::default()
@@ -262,7 +279,15 @@ impl Args {
         if let Some(folder) = adapters_from.as_deref().filter(|folder| !folder.is_dir()) {
             return Err(Failure::usage(format!("`{}` is not a folder", folder.display())));
         }
-        Ok(Voices { first, others, from: adapters_from.as_deref() })
+        let embedder = self.network.embedder.as_deref();
+        if embedder.is_some_and(|it| it == first || others.iter().any(|(name, _)| *name == it)) {
+            return Err(Failure::usage_with(
+                "the model that makes vectors and another one would have the same name",
+                "call the other one something else with `--served-name`",
+            ));
+        }
+        let from = adapters_from.as_deref();
+        Ok(Voices { first, others, from, embedder })
     }
 
     fn limits(&self) -> InferenceLimits {

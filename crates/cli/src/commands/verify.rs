@@ -109,12 +109,7 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
 }
 
 /// What rounding explains.
-fn usual_tolerance(
-    args: &Args,
-    run: &RunFile,
-    folder: &Path,
-    ui: &Ui,
-) -> Result<f32, Failure> {
+fn usual_tolerance(args: &Args, run: &RunFile, folder: &Path, ui: &Ui) -> Result<f32, Failure> {
     let learnt = RunFile::of_run(folder, &[])?;
     let learnt = match Opening::of(learnt.config()).precision {
         Precision::Int8Activations => Precision::F32,
@@ -194,7 +189,9 @@ fn said(verdict: &Verdict) -> String {
 fn first(outcome: &Outcome) -> String {
     let token = |token: Option<u32>| token.map_or("nothing".to_owned(), |it| format!("token {it}"));
     match outcome {
-        Outcome::Refused { row, refused, .. } => format!("{row}: the server refused it: {refused}\n"),
+        Outcome::Refused { row, refused, .. } => {
+            format!("{row}: the server refused it: {refused}\n")
+        }
         Outcome::Served(Parity { row, token: Some(other), .. }) => format!(
             "{row}: at {} of the prompt training read {}, and the server {}\n",
             other.at,

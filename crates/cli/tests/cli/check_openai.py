@@ -16,7 +16,7 @@ FRANCE = [{"role": "user", "content": "What is the capital of France?"}]
 PARIS = "The capital of France is Paris."
 
 models = client.models.list().data
-assert [model.id for model in models] == [MODEL], models
+assert [model.id for model in models] == [MODEL, "minilm"], models
 assert client.models.retrieve(MODEL).id == MODEL
 
 whole = client.chat.completions.create(
@@ -87,6 +87,22 @@ streamed = "".join(chunk.choices[0].text for chunk in pieces)
 at_once = client.completions.create(model=MODEL, prompt="1, 2, 3,", max_tokens=8)
 assert streamed == at_once.choices[0].text, (streamed, at_once)
 
+response = client.responses.create(
+    model=MODEL, input=FRANCE[0]["content"], max_output_tokens=20, store=False
+)
+assert response.output_text == PARIS and response.status == "completed", response
+assert response.usage.input_tokens == 37
+seen, final = "", None
+with client.responses.stream(model=MODEL, input=FRANCE, store=False) as events:
+    for event in events:
+        if event.type == "response.output_text.delta":
+            seen += event.delta
+    final = events.get_final_response()
+assert seen == PARIS == final.output_text, (seen, final)
+cut = client.responses.create(model=MODEL, input="Count to a hundred.", max_output_tokens=3)
+assert cut.status == "incomplete" and cut.incomplete_details.reason == "max_output_tokens"
+
+# Its template is ChatML without tools, so they are refused, and not dropped.
 for error, more in [
     (openai.BadRequestError, {"tools": [{"type": "function", "function": {"name": "f"}}]}),
     (openai.BadRequestError, {"extra_body": {"tempreature": 1}}),
@@ -108,11 +124,21 @@ for error, more in [
         assert caught.body["message"], caught
     else:
         raise AssertionError(f"{more} was taken")
+# The client asks for base64 by itself, and for floats where it is told to.
+texts = ["A man is eating food.", "Someone eats.", "The stock market fell."]
+made = client.embeddings.create(model="minilm", input=texts)
+floats = client.embeddings.create(model="minilm", input=texts, encoding_format="float")
+vectors = [item.embedding for item in made.data]
+assert vectors == [item.embedding for item in floats.data]
+assert [item.index for item in made.data] == [0, 1, 2] and made.usage.prompt_tokens > 10
+dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+assert all(abs(dot(vector, vector) - 1) < 1e-4 for vector in vectors)
+assert dot(vectors[0], vectors[1]) > dot(vectors[0], vectors[2]) + 0.2
 try:
     client.embeddings.create(model=MODEL, input="x")
 except openai.NotFoundError:
     pass
 else:
-    raise AssertionError("there are no embeddings yet")
+    raise AssertionError("a model that generates made vectors")
 
 print("all answered")

@@ -2,11 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{
-    export::trained,
-    place::Place,
-    serve::Running,
-};
+use crate::{export::trained, place::Place, serve::Running};
 
 /// A place with two runs on one model, below `runs`.
 fn two_runs() -> Option<Place> {
@@ -53,7 +49,8 @@ fn runs_are_offered_beside_one_another_and_each_is_as_it_was_learnt() {
 
     // Rows are answered by the run that is asked.
     let row = json!({ "question": "a b" });
-    let rows = |query: &str| server.post(&format!("/predict{query}"), &row)["answer_probability"].clone();
+    let rows =
+        |query: &str| server.post(&format!("/predict{query}"), &row)["answer_probability"].clone();
     assert_eq!(rows(""), rows("?model=other"));
     assert_ne!(rows(""), rows("?model=again"));
     let (status, text) = server.send("POST", "/predict?modell=x", None, &row.to_string());
@@ -90,18 +87,23 @@ fn runs_of_another_base_and_paths_that_lead_elsewhere_are_refused() {
     edit("runs/run/provenance.json", &|it| it["base_weights"]["sha256"] = json!("0123"));
     assert!(refused("run", 409).contains("other base weights: of sha256 0123"));
     std::fs::write(place.path("runs/run/provenance.json"), good).unwrap();
-    for (key, word) in [("tokenizer_sha256", "another tokenizer"), ("chat_template_sha256", "another chat template")] {
+    for (key, word) in [
+        ("tokenizer_sha256", "another tokenizer"),
+        ("chat_template_sha256", "another chat template"),
+    ] {
         let good = place.read("runs/run/description.json");
         edit("runs/run/description.json", &|it| it["plan"]["model"][key] = json!("0123"));
         assert!(refused("run", 409).contains(word), "{key}");
         std::fs::write(place.path("runs/run/description.json"), good).unwrap();
     }
     let yaml = place.read("runs/run/run.yaml");
-    std::fs::write(place.path("runs/run/run.yaml"), format!("{yaml}\nquantization: {{bits: 8}}\n")).unwrap();
+    std::fs::write(place.path("runs/run/run.yaml"), format!("{yaml}\nquantization: {{bits: 8}}\n"))
+        .unwrap();
     let text = refused("run", 409);
     assert!(text.contains("another `quantization`"), "{text}");
     std::fs::write(place.path("runs/run/run.yaml"), yaml).unwrap();
-    std::fs::write(place.path("runs/run/model/model_weights/adapter_model.safetensors"), "x").unwrap();
+    std::fs::write(place.path("runs/run/model/model_weights/adapter_model.safetensors"), "x")
+        .unwrap();
     assert!(refused("run", 422).contains("the server's log says why"));
     server.post("/v1/adapters", &json!({ "name": "new", "run": "other" }));
     let said = server.stop().expect(0);

@@ -55,7 +55,8 @@ fn the_first_difference_is_shown() {
         ids[at] = json!(1);
         write(&place, &other);
         let said = place.run(&["verify", "-m", "run"]).expect(1);
-        let expected = format!("at {at} of the prompt training read token 1, and the server token {served}");
+        let expected =
+            format!("at {at} of the prompt training read token 1, and the server token {served}");
         assert!(said.stdout.contains(&expected), "{said}");
         assert!(said.stdout.contains("1 of 2 prompts are served as they were learnt"), "{said}");
 

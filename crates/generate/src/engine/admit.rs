@@ -19,7 +19,7 @@ impl Engine<'_> {
             if self.active.len() >= self.limits.max_rows {
                 break;
             }
-            let Some(job) = self.waiting.get(&id) else { continue };
+            let Some(job) = self.waiting.get(id) else { continue };
             let Offer { now, soon } = self.offer(job);
             let shared = now.map_or(0, |(_, shared)| shared);
             if soon > shared {
@@ -35,7 +35,7 @@ impl Engine<'_> {
     /// Gives a place to one request. False when there is no room.
     fn admit_one(&mut self, id: RequestId) -> Result<bool, GenerateError> {
         loop {
-            let Some(job) = self.waiting.get(&id) else { return Ok(true) };
+            let Some(job) = self.waiting.get(id) else { return Ok(true) };
             let now = self.offer(job).now;
             let missing = job.ids.len() - now.map_or(0, |(_, shared)| shared);
             let empty = self.active.is_empty() && self.kept.is_empty();
@@ -66,7 +66,7 @@ impl Engine<'_> {
     }
 
     fn begin(&mut self, id: RequestId, from: Option<(RowId, usize)>) {
-        let Some(mut job) = self.waiting.remove(&id) else { return };
+        let Some(mut job) = self.waiting.begin(id) else { return };
         let done = from.map_or(0, |(_, shared)| shared);
         self.stats.shared_tokens += done as u64;
         job.began.get_or_insert_with(|| (self.clock)());
@@ -122,7 +122,7 @@ impl Engine<'_> {
         let least = self.limits.min_shared_prefix.max(1);
         let mut longest = 0;
         let window = self.window();
-        let jobs = window.iter().filter_map(|id| self.waiting.get(id));
+        let jobs = window.iter().filter_map(|id| self.waiting.get(*id));
         for job in jobs.filter(|job| job.adapter == adapter) {
             let shared = common(&job.ids, ids).min(job.ids.len() - 1);
             if shared >= least.max(longest + 1) {
@@ -140,7 +140,7 @@ impl Engine<'_> {
         let least = self.limits.min_shared_prefix.max(1);
         for i in (0..self.kept.len()).rev() {
             let window = self.window();
-            let jobs = window.iter().filter_map(|id| self.waiting.get(id));
+            let jobs = window.iter().filter_map(|id| self.waiting.get(*id));
             let Kept { ids, adapter, .. } = &self.kept[i];
             let wants = |job: &Job| job.adapter == *adapter && common(&job.ids, ids) >= least;
             if !jobs.into_iter().any(wants) {
@@ -151,9 +151,9 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// The requests that are looked at: the oldest ones, so that long queues cost nothing.
+    /// The requests that are looked at: those whose turn is next, so that long queues cost nothing.
     fn window(&self) -> Vec<RequestId> {
-        self.waiting.keys().copied().take(self.limits.max_rows.saturating_mul(4)).collect()
+        self.waiting.first(self.limits.max_rows.saturating_mul(4))
     }
 
     fn offer(&self, job: &Job) -> Offer<RequestId> {
@@ -169,11 +169,8 @@ impl Engine<'_> {
             cached: it.done,
         });
         let kept = self.kept.iter().enumerate().filter(move |(_, it)| it.adapter == adapter);
-        let kept = kept.map(|(i, it)| Live {
-            place: Place::Kept(i),
-            ids: &it.ids,
-            cached: it.ids.len(),
-        });
+        let kept =
+            kept.map(|(i, it)| Live { place: Place::Kept(i), ids: &it.ids, cached: it.ids.len() });
         active.chain(kept)
     }
 

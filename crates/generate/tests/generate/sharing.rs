@@ -106,9 +106,25 @@ fn an_adapter_stays_as_long_as_a_request_needs_it() {
         engine.submit(Request::new(ids(5, 40), decoding.clone()).with_adapter(adapter)).unwrap();
     }
     assert!(!engine.remove_adapter(AdapterId(1)).unwrap(), "one waits");
-    engine.step().unwrap();
-    assert!(!engine.remove_adapter(AdapterId(1)).unwrap(), "one waits still");
-    run(&mut engine);
+    engine.run_all(|_| ()).unwrap();
     // The session has no adapters, and says so now that it is asked.
     assert!(engine.remove_adapter(AdapterId(1)).is_err());
+}
+
+/// Who asks for much waits behind who asks for little.
+#[test]
+fn clients_take_turns() {
+    let ends = |clients: &[u64]| {
+        let mut engine = engine(Limits { max_rows: 1, ..Limits::default() });
+        for (i, &client) in clients.iter().enumerate() {
+            let decoding = Decoding { max_new_tokens: 2, ..Decoding::default() };
+            let request = Request::new(ids(i as u64, 5), decoding);
+            engine.submit(Request { client, ..request }).unwrap();
+        }
+        let mut ends = Vec::new();
+        engine.run_all(|it| ends.extend(it.finish.map(|_| it.request.0))).unwrap();
+        ends
+    };
+    assert_eq!(ends(&[7, 7, 7, 7]), [0, 1, 2, 3]);
+    assert_eq!(ends(&[1, 1, 1, 1, 2, 3, 2]), [0, 4, 5, 1, 6, 2, 3]);
 }

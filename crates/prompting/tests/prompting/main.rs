@@ -9,3 +9,4 @@ mod mask_goldens;
 mod pains;
 mod properties;
 mod renderer;
+mod tools;

@@ -2,8 +2,8 @@
 
 use fidelio_prompting::{
     Bos, Boundary, Budget, ChatTemplate, ChatUse, Clock, Conversation, Layout, LayoutSpec, Ledger,
-    Message, Outcome, Overflow, PromptError, Purpose, Question, Rendered, Renderer, Row, Rules, Side, Source,
-    SpecialTokens, Turns, Vocabulary,
+    Message, Outcome, Overflow, PromptError, Purpose, Question, Rendered, Renderer, Row, Rules,
+    Side, Source, SpecialTokens, Turns, Vocabulary,
 };
 use serde_json::{Value, json};
 use tokenizers::Tokenizer;

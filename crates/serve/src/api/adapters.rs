@@ -82,12 +82,7 @@ async fn find(app: &Arc<App>, run: String) -> Result<FoundAdapter, Problem> {
     })
 }
 
-fn text(
-    fields: &mut Fields,
-    field: &'static str,
-    fine: fn(&str) -> bool,
-    wanted: &str,
-) -> String {
+fn text(fields: &mut Fields, field: &'static str, fine: fn(&str) -> bool, wanted: &str) -> String {
     let text = fields.take(field).and_then(|value| value.as_str().map(str::to_owned));
     text.filter(|text| !text.is_empty() && fine(text)).unwrap_or_else(|| {
         fields.wrong(field, format!("must be a text: {wanted}"));

@@ -8,11 +8,18 @@ use std::{
 
 use axum::http::StatusCode;
 use fidelio_generate::{Emitted, FinishReason, GenerateError, Request, TokenLogprobs};
+use fidelio_prompting::ToolFormat;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use super::{App, forms, problem::Problem, sampling::Sampling};
-use crate::{Event, Listener, Place, Scoring, offers::Offer};
+use super::{
+    App,
+    clients::{Places, Share},
+    forms,
+    problem::Problem,
+    sampling::Sampling,
+};
+use crate::{Event, Listener, Scoring, offers::Offer};
 
 /// What one HTTP request asks of the model.
 pub(crate) struct Work<'a> {
@@ -23,6 +30,8 @@ pub(crate) struct Work<'a> {
     pub(crate) usual_tokens: Option<usize>,
     /// Log-probabilities of the prompts' own tokens, with so many of the likeliest beside each.
     pub(crate) score: Option<usize>,
+    /// How calls of tools are written, where there are tools.
+    pub(crate) tools: Option<ToolFormat>,
 }
 
 impl Work<'_> {
@@ -52,6 +61,19 @@ impl Taken {
     }
 }
 
+impl Taken {
+    /// As responses have it.
+    pub(crate) fn json_of_response(self) -> Value {
+        json!({
+            "input_tokens": self.prompt,
+            "input_tokens_details": { "cached_tokens": self.cached },
+            "output_tokens": self.completion,
+            "output_tokens_details": { "reasoning_tokens": 0 },
+            "total_tokens": self.prompt + self.completion,
+        })
+    }
+}
+
 /// Choices that are being made. Dropping it cancels those that are not complete.
 #[derive(Debug)]
 pub(crate) struct Answering {
@@ -66,6 +88,7 @@ pub(crate) struct Answering {
     id: String,
     /// What is answered with stays until all is answered.
     _voice: Arc<Offer>,
+    _share: Share,
 }
 
 impl Answering {
@@ -75,14 +98,17 @@ impl Answering {
         app: &App,
         id: &str,
         work: Work<'_>,
-        places: Vec<Place>,
+        places: Places,
     ) -> Result<(Self, Vec<Vec<TokenLogprobs>>), Problem> {
-        let Work { voice, prompts, sampling, usual_tokens, score } = work;
+        let Work { voice, prompts, sampling, usual_tokens, score, tools } = work;
+        let keep_special_tokens = tools.is_some_and(ToolFormat::needs_special_tokens);
         let adapter = voice.adapter();
         let n = if sampling.max_tokens == Some(0) { 0 } else { sampling.n };
         let (events, heard) = unbounded_channel();
         let listener = |number| Listener { number, events: events.clone() };
         let until = Instant::now() + sampling.time;
+        let Places { places, share } = places;
+        let client = share.client();
         let mut places = places.into_iter();
         let choices = prompts.len() * n;
         let prompt = prompts.iter().map(Vec::len).sum();
@@ -94,6 +120,8 @@ impl Answering {
                     prompt: ids.clone(),
                     decoding,
                     adapter,
+                    client,
+                    keep_special_tokens,
                     grammar: sampling.grammar.clone(),
                     rules: sampling.rules(),
                 };
@@ -115,6 +143,7 @@ impl Answering {
             begun: Instant::now(),
             id: id.to_owned(),
             _voice: voice,
+            _share: share,
         };
         let scored = answering.accepted(choices, scores).await?;
         Ok((answering, scored))

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{
     App,
     answering::{Answering, Work},
+    clients::Client,
     fields::Fields,
     problem::Problem,
     sampling::Sampling,
@@ -28,6 +29,7 @@ enum Prompt {
 
 pub(crate) async fn answer(
     State(app): State<Arc<App>>,
+    client: Client,
     mut fields: Fields,
 ) -> Result<Response, Problem> {
     let voice = app.voice(&mut fields)?;
@@ -52,7 +54,7 @@ pub(crate) async fn answer(
     fields.finish()?;
     sampling.grammar = app.grammar(&voice, sampling.form.take()).await?;
 
-    let places = app.places(count)?;
+    let places = app.places(client, count)?;
     let rendered = app.render(move |served| {
         let render = |prompt| {
             Ok(match prompt {
@@ -74,6 +76,7 @@ pub(crate) async fn answer(
         sampling: &sampling,
         usual_tokens: Some(USUAL_TOKENS),
         score: logprobs.filter(|_| scored),
+        tools: None,
     };
     let (answering, scores) = Answering::begin(&app, &writer.id, work, places).await?;
 

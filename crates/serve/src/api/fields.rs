@@ -12,20 +12,22 @@ pub(crate) const ACCEPTED: [&str; 4] =
     ["metadata", "prompt_cache_key", "safety_identifier", "user"];
 
 /// Fields of OpenAI's that would change the answer, and what is to be said about each.
-const LATER: [(&str, &str); 15] = [
+const LATER: [(&str, &str); 17] = [
     ("audio", "the model reads and writes text only"),
-    ("function_call", "tools are not built yet"),
-    ("functions", "tools are not built yet"),
+    ("conversation", "nothing is stored"),
+    ("function_call", "say `tool_choice`"),
+    ("functions", "say `tools`"),
+    ("max_tool_calls", "how many calls come is the model's choice"),
     ("modalities", "the model reads and writes text only"),
     ("moderation", "there is no moderation"),
-    ("parallel_tool_calls", "tools are not built yet"),
     ("prediction", "predicted outputs are not built"),
+    ("previous_response_id", "nothing is stored: send the whole conversation"),
+    ("prompt_cache_retention", "what prompts share is kept as long as it is wanted"),
+    ("reasoning", "how long a model thinks cannot be set yet"),
     ("reasoning_effort", "how long a model thinks cannot be set yet"),
     ("service_tier", "there are no service tiers"),
     ("store", "nothing is stored"),
     ("suffix", "text cannot be inserted before a suffix yet"),
-    ("tool_choice", "tools are not built yet"),
-    ("tools", "tools are not built yet"),
     ("verbosity", "how much a model says cannot be set yet"),
     ("web_search_options", "there is no search of the web"),
 ];
@@ -170,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_known_is_taken_and_null_is_nothing() {
         let mut it = fields(json!({ "n": 3, "top_p": 0.5, "stream": true, "model": null,
-            "user": "someone", "store": false, "tools": null }));
+            "user": "someone", "store": false, "functions": null }));
         assert_eq!(it.whole("n", 1..=8), Some(3));
         assert_eq!(it.number("top_p", 0.0..=1.0), Some(0.5));
         assert_eq!(it.flag("stream"), Some(true));
@@ -180,7 +182,7 @@ mod tests {
 
     #[test]
     fn every_mistake_is_named_at_once() {
-        let mut it = fields(json!({ "n": 0, "top_p": "x", "strem": true, "tools": [] }));
+        let mut it = fields(json!({ "n": 0, "top_p": "x", "strem": true, "functions": [] }));
         assert_eq!(it.whole("n", 1..=8), None);
         assert_eq!(it.number("top_p", 0.0..=1.0), None);
         assert_eq!(it.flag("stream"), None);
@@ -189,7 +191,7 @@ mod tests {
             "`n` must be a whole number between 1 and 8, got `0`; \
              `top_p` must be a number between 0 and 1, got `\"x\"`; \
              `strem` is unknown; did you mean `stream`?; \
-             `tools` is not supported: tools are not built yet"
+             `functions` is not supported: say `tools`"
         );
     }
 

@@ -35,7 +35,7 @@ pub(crate) fn take(fields: &mut Fields) -> Option<Form> {
 }
 
 /// What a format means, or what is wrong with it.
-fn form(mut format: Map<String, Value>) -> Result<Form, String> {
+pub(super) fn form(mut format: Map<String, Value>) -> Result<Form, String> {
     let kind = format.shift_remove("type");
     let form = match kind.as_ref().and_then(Value::as_str) {
         Some("text") => Form::Text,

@@ -24,11 +24,7 @@ impl Spelling {
 }
 
 /// As `/v1/chat/completions` has them.
-pub(crate) fn of_chat(
-    texts: &TokenTexts,
-    spelling: Spelling,
-    logprobs: &[TokenLogprobs],
-) -> Value {
+pub(crate) fn of_chat(texts: &TokenTexts, spelling: Spelling, logprobs: &[TokenLogprobs]) -> Value {
     let one = |id: u32, logprob: f32| {
         let bytes = texts.bytes(id);
         json!({ "token": spelling.of(texts, id), "logprob": logprob, "bytes": bytes })

@@ -12,12 +12,13 @@ use fidelio_prompting::ChatTemplate;
 use serde_json::{Value, json};
 
 use super::{App, fields::Fields, messages, problem::Problem};
-use crate::Voice;
+use crate::{Voice, embedding::Embedding};
 
 /// `GET /v1/models`.
 pub(crate) async fn models(State(app): State<Arc<App>>) -> Json<Value> {
     let offers = app.offers.all();
-    let cards: Vec<Value> = offers.iter().map(|voice| card(&app, voice)).collect();
+    let mut cards: Vec<Value> = offers.iter().map(|voice| card(&app, voice)).collect();
+    cards.extend(app.served.embedding().map(embedding_card));
     Json(json!({ "object": "list", "data": cards }))
 }
 
@@ -26,6 +27,9 @@ pub(crate) async fn model(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
+    if let Some(embedding) = app.served.embedding().filter(|it| it.name == name) {
+        return Ok(Json(embedding_card(embedding)));
+    }
     let voice = app.voice_of(Some(&name))?;
     Ok(Json(card(&app, &voice)))
 }
@@ -37,6 +41,15 @@ pub(super) fn card(app: &App, voice: &Voice) -> Value {
         "created": voice.created(),
         "owned_by": "fidelio",
         "max_model_len": app.room(),
+    })
+}
+
+fn embedding_card(embedding: &Embedding) -> Value {
+    json!({
+        "id": embedding.name,
+        "object": "model",
+        "created": embedding.created,
+        "owned_by": "fidelio",
     })
 }
 

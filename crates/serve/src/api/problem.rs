@@ -58,6 +58,12 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full", message)
     }
 
+    /// The client has all places that it may have.
+    pub(crate) fn too_many(most: usize) -> Self {
+        let message = format!("a client may have {most} requests at a time; wait for some to end");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "too_many_requests", message)
+    }
+
     /// The request's time is over.
     pub(crate) fn late() -> Self {
         let message = "the request's time was over before its answer was complete";

@@ -14,7 +14,13 @@ use fidelio_backend::Session;
 use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc::unbounded_channel, oneshot};
 
-use super::{App, answering::failed, body::JsonBody, problem::Problem};
+use super::{
+    App,
+    answering::failed,
+    body::JsonBody,
+    clients::{Client, Places},
+    problem::Problem,
+};
 use crate::{Event, Listener, RowsError};
 
 type Row = Map<String, Value>;
@@ -44,24 +50,26 @@ impl FromRequestParts<Arc<App>> for AskedModel {
 /// One row, an object of its features; the answer is one too.
 pub(crate) async fn predict(
     State(app): State<Arc<App>>,
+    client: Client,
     asked: AskedModel,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, Problem> {
     let Value::Object(row) = body else {
         return Err(Problem::invalid("invalid_json", "the body must be an object of features"));
     };
-    let answers = answer(&app, asked, vec![row]).await?;
+    let answers = answer(&app, client, asked, vec![row]).await?;
     Ok(Json(answers.into_iter().map(Value::Object).collect::<Vec<_>>().swap_remove(0)))
 }
 
 /// Many rows: a list of objects, or a table as `{columns, index, data}`; the answer is such a table.
 pub(crate) async fn batch_predict(
     State(app): State<Arc<App>>,
+    client: Client,
     asked: AskedModel,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Value>, Problem> {
     let Table { index, rows } = Table::read(body)?;
-    let answers = answer(&app, asked, rows).await?;
+    let answers = answer(&app, client, asked, rows).await?;
     let mut columns: Vec<&String> = Vec::new();
     for name in answers.iter().flat_map(Map::keys) {
         if !columns.contains(&name) {
@@ -132,6 +140,7 @@ fn take<T: serde::de::DeserializeOwned>(map: &mut Row, key: &str) -> Option<T> {
 /// Answers rows between the rounds of others, when none of those has a place.
 async fn answer(
     app: &Arc<App>,
+    client: Client,
     AskedModel(name): AskedModel,
     rows: Vec<Row>,
 ) -> Result<Vec<Row>, Problem> {
@@ -142,7 +151,8 @@ async fn answer(
         return Err(Problem::refused(StatusCode::NOT_FOUND, "not_found", message));
     };
     check(voice.features(), &rows)?;
-    let place = app.places(1)?.swap_remove(0);
+    let Places { mut places, share: _share } = app.places(client, 1)?;
+    let place = places.swap_remove(0);
     let (events, mut heard) = unbounded_channel();
     let (tell, mut told) = oneshot::channel();
     let adapter = voice.adapter();

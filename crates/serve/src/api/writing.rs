@@ -10,6 +10,7 @@ use axum::{
     },
 };
 use fidelio_generate::{Emitted, Finish, FinishReason, TokenLogprobs};
+use fidelio_prompting::{Said, ToolFormat};
 use futures_util::stream;
 use serde_json::{Value, json};
 
@@ -19,6 +20,7 @@ use super::{
     logprobs::{self, Columns, Spelling},
     problem::Problem,
     sampling::{self, Sampling},
+    tools::{Ear, NumberedCall},
 };
 
 /// Which endpoint writes.
@@ -45,12 +47,50 @@ pub(crate) struct Beginning {
 #[derive(Debug)]
 struct Choice {
     prompt: Vec<u32>,
+    /// Text that has not been written yet.
     text: String,
+    ear: Ear,
+    /// Calls that have not been written yet.
+    calls: Vec<NumberedCall>,
+    /// Calls that have.
+    called: usize,
     /// Tokens of the answer.
     ids: Vec<u32>,
     tokens: Vec<TokenLogprobs>,
     columns: Columns,
     reason: Option<&'static str>,
+}
+
+impl Choice {
+    /// All that was said, as a message.
+    fn message(&mut self) -> Value {
+        let content = Some(&self.text).filter(|text| !text.is_empty() || self.calls.is_empty());
+        let mut message = json!({ "role": "assistant", "content": content, "refusal": null });
+        if !self.calls.is_empty() {
+            message["tool_calls"] = self.calls.iter().map(NumberedCall::json).collect();
+        }
+        message
+    }
+
+    /// What is new, as a part of a message.
+    fn delta(&mut self, text: String) -> Value {
+        let mut delta = json!({});
+        if !text.is_empty() || self.reason.is_none() && self.calls.is_empty() {
+            delta["content"] = text.into();
+        }
+        if !self.calls.is_empty() {
+            let calls = std::mem::take(&mut self.calls);
+            let first = self.called;
+            self.called += calls.len();
+            let numbered = calls.iter().enumerate().map(|(i, call)| {
+                let mut call = call.json();
+                call["index"] = json!(first + i);
+                call
+            });
+            delta["tool_calls"] = numbered.collect();
+        }
+        delta
+    }
 }
 
 /// Writes the choices of one request.
@@ -61,6 +101,8 @@ pub(crate) struct Writer {
     pub(crate) id: String,
     /// Whether log-probabilities are wanted.
     pub(crate) logprobs: bool,
+    /// How the model calls tools, where it has some.
+    pub(crate) tools: Option<ToolFormat>,
     include_usage: bool,
     token_ids: bool,
     spelling: Spelling,
@@ -77,6 +119,7 @@ impl Writer {
             endpoint,
             id,
             logprobs: false,
+            tools: None,
             include_usage: false,
             token_ids: false,
             spelling: Spelling::Text,
@@ -150,6 +193,9 @@ impl Writer {
         let mut choice = Choice {
             prompt: if self.token_ids { prompt.clone() } else { Vec::new() },
             text: text.clone(),
+            ear: Ear::new(self.tools),
+            calls: Vec::new(),
+            called: 0,
             ids: Vec::new(),
             tokens: Vec::new(),
             columns: Columns::new(self.spelling),
@@ -168,12 +214,20 @@ impl Writer {
     }
 
     fn add(&self, choice: &mut Choice, emitted: Emitted) {
-        choice.text.push_str(&emitted.text);
+        for said in choice.ear.hear(&emitted.text, emitted.finish.is_some()) {
+            match said {
+                Said::Text(text) => choice.text.push_str(&text),
+                Said::Call(call) => choice.calls.push(NumberedCall::new(call)),
+            }
+        }
         if self.token_ids {
             choice.ids.extend(&emitted.tokens);
             choice.ids.extend(emitted.finish.as_ref().and_then(end_of));
         }
         choice.reason = emitted.finish.as_ref().map(|finish| finish.reason.name());
+        if choice.reason == Some("stop") && choice.called + choice.calls.len() > 0 {
+            choice.reason = Some("tool_calls");
+        }
         match self.endpoint {
             Endpoint::Chat => choice.tokens.extend(emitted.logprobs),
             Endpoint::Text => {
@@ -193,7 +247,7 @@ impl Writer {
         let mut written = match self.endpoint {
             Endpoint::Chat => json!({
                 "index": index,
-                "message": { "role": "assistant", "content": choice.text, "refusal": null },
+                "message": choice.message(),
                 "logprobs": logprobs,
                 "finish_reason": reason,
             }),
@@ -242,8 +296,7 @@ impl Writer {
         let text = std::mem::take(&mut choice.text);
         let logprobs = Some(self.take_logprobs(choice)).filter(|it| !it.is_null());
         let delta = match self.endpoint {
-            Endpoint::Chat if text.is_empty() && choice.reason.is_some() => json!({}),
-            Endpoint::Chat => json!({ "content": text }),
+            Endpoint::Chat => choice.delta(text),
             Endpoint::Text => json!(text),
         };
         let mut event = self.event(index, delta, logprobs, choice.reason);
@@ -334,12 +387,11 @@ impl Streaming {
 
     fn add(&mut self, at: usize, emitted: Emitted) {
         let Some(choice) = self.choices.get_mut(at) else { return };
-        let tells = !emitted.text.is_empty()
-            || emitted.finish.is_some()
+        let tells = emitted.finish.is_some()
             || self.writer.logprobs && !emitted.logprobs.is_empty()
             || self.writer.token_ids && !emitted.tokens.is_empty();
         self.writer.add(choice, emitted);
-        if tells {
+        if tells || !choice.text.is_empty() || !choice.calls.is_empty() {
             self.outbox.push_back(self.writer.delta(at, choice).to_string());
         }
     }

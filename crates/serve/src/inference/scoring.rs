@@ -33,11 +33,7 @@ pub(super) enum Scored {
 impl Scoring {
     /// Computes the prompt on a row of its own, which is gone afterwards. `alone` says that no
     /// request has a row that could make room later.
-    pub(super) fn run(
-        &self,
-        session: &mut dyn Session,
-        alone: bool,
-    ) -> Scored {
+    pub(super) fn run(&self, session: &mut dyn Session, alone: bool) -> Scored {
         let room = session.capacity();
         if !alone && (room.tokens < self.ids.len() || room.rows == 0) {
             return Scored::NoRoom;

@@ -181,9 +181,8 @@ fn a_request_ends_with_the_adapter_that_it_began_with() {
             place.post("/v1/completions", &body).json(200)
         });
         gate.wait(before);
-        let publish = scope.spawn(|| {
-            place.post(ADAPTERS, &json!({ "name": "first", "run": "run" })).json(200)
-        });
+        let publish = scope
+            .spawn(|| place.post(ADAPTERS, &json!({ "name": "first", "run": "run" })).json(200));
         drop(shut);
         assert_eq!(publish.join().unwrap()["replaced"], true);
         let answer = running.join().unwrap();
@@ -265,7 +264,8 @@ fn an_engine_may_have_no_adapters() {
     let served = publishing(served(voice(NAME, None)));
     let (limits, options) = (InferenceLimits::default(), ServeOptions::default());
     let place = Place::start(base(), limits, options, served);
-    let (message, code, _) = place.post(ADAPTERS, &json!({ "name": "new", "run": "run" })).error(409);
+    let (message, code, _) =
+        place.post(ADAPTERS, &json!({ "name": "new", "run": "run" })).error(409);
     assert_eq!(code, "adapter_unfit");
     assert!(message.contains("does not fit the model"), "{message}");
     assert_eq!(said(&place, None), "base");

@@ -236,10 +236,10 @@ fn what_cannot_be_meant_is_refused_by_name() {
         ),
         (json!({ "min_tokens": 9, "max_tokens": 4 }), "min_tokens", "above `max_tokens` 4"),
         (json!({ "timeout": 9000 }), "timeout", "between 0.001 and 600"),
-        (json!({ "tools": [{}] }), "tools", "not built yet"),
+        (json!({ "tools": [{}] }), "tools[0]", "must have `type: function`"),
         (json!({ "messages": [] }), "messages", "at least one message"),
         (json!({ "messages": "Hi" }), "messages", "at least one message"),
-        (json!({ "messages": [{"role": "tool"}] }), "messages[0]", "tools are not built yet"),
+        (json!({ "messages": [{"role": "tool"}] }), "messages[0]", "must have a `tool_call_id`"),
         (json!({ "prompt": "Hi" }), "prompt", "unknown"),
     ] {
         let (message, _, blamed) = place.post(CHAT, &hi(more)).error(400);
@@ -334,5 +334,7 @@ fn ids_of_prompt_and_answer_are_told_where_they_are_wanted() {
     assert_eq!(pieces.flatten().cloned().collect::<Value>(), json!(answer));
 
     let reply = place.post(CHAT, &hi(json!({}))).json(200);
-    assert!(reply.get("prompt_token_ids").is_none() && reply["choices"][0].get("token_ids").is_none());
+    assert!(
+        reply.get("prompt_token_ids").is_none() && reply["choices"][0].get("token_ids").is_none()
+    );
 }

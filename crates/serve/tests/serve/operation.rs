@@ -131,6 +131,33 @@ fn a_full_queue_says_when_to_come_again() {
 }
 
 #[test]
+fn a_client_has_its_share_and_no_more() {
+    let keys = Keys::default().with("alice", "sk-alice").with("bob", "sk-bob");
+    let options = ServeOptions { keys, max_per_client: Some(2), ..ServeOptions::default() };
+    let (place, gate) = gated(InferenceLimits::default(), options);
+    let ask = |key: &str, n: usize| {
+        let mut body = hi();
+        body["n"] = json!(n);
+        let key = format!("Bearer {key}");
+        place.send("POST", CHAT, &[JSON, ("authorization", &key)], body.to_string().as_bytes())
+    };
+    assert_eq!(ask("sk-alice", 3).error(429).1, "too_many_requests");
+    let shut = gate.shut();
+    std::thread::scope(|scope| {
+        let alice = scope.spawn(|| ask("sk-alice", 2));
+        gate.wait(0);
+        let (message, code, _) = ask("sk-alice", 1).error(429);
+        assert_eq!(code, "too_many_requests");
+        assert!(message.contains("a client may have 2 requests at a time"), "{message}");
+        let bob = scope.spawn(|| ask("sk-bob", 1));
+        drop(shut);
+        alice.join().unwrap().json(200);
+        bob.join().unwrap().json(200);
+    });
+    ask("sk-alice", 2).json(200);
+}
+
+#[test]
 fn a_late_answer_is_an_error_whole_or_streamed() {
     let (place, gate) = gated(InferenceLimits::default(), ServeOptions::default());
     let mut body = hi();

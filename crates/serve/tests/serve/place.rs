@@ -49,7 +49,7 @@ pub(crate) fn plain_renderer() -> Renderer {
     Renderer::new(Source::Layout(layout), rules, vocabulary(), None).unwrap()
 }
 
-fn vocabulary() -> Vocabulary {
+pub(crate) fn vocabulary() -> Vocabulary {
     let tokenizer = tokenizers::Tokenizer::clone(&tokenizer());
     Vocabulary::new(tokenizer, Some(0), vec![END]).unwrap().with_add_bos(false)
 }

@@ -41,10 +41,15 @@ pub(crate) fn ids(text: &str) -> Vec<u32> {
 /// A session that answers a prompt that ends with one of these texts with the text beside it, then
 /// its end; it goes on with `?` after everything else.
 pub(crate) fn speaker(answers: &[(&str, &str)]) -> FakeSession {
+    speaker_of(SIZES, answers)
+}
+
+/// The same with other sizes.
+pub(crate) fn speaker_of(sizes: FakeLimits, answers: &[(&str, &str)]) -> FakeSession {
     let answers: BTreeMap<Vec<u32>, Vec<u32>> =
         answers.iter().map(|(prompt, answer)| (ids(prompt), ids(answer))).collect();
     let other = ids("?")[0];
-    FakeSession::scripted(SIZES, move |path| {
+    FakeSession::scripted(sizes, move |path| {
         let said = answers.iter().find_map(|(prompt, answer)| {
             // Where the prompt ends, and how much of the answer stands behind it.
             (0..=answer.len()).rev().find_map(|n| {
