@@ -37,6 +37,14 @@ pub enum ServeError {
         /// The end of the sentence.
         problem: String,
     },
+    /// A certificate or key that cannot be used.
+    #[error("`{path}` cannot be used for TLS: {problem}")]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// An origin that no browser sends.
     #[error("`{origin}` is no origin")]
     Origin {
@@ -68,6 +76,10 @@ impl ServeError {
             Self::Keys { .. } => Some(
                 "a line is a name and the SHA-256 of a key in hexadecimal digits, as \
                  `printf %s KEY | sha256sum` prints it"
+                    .into(),
+            ),
+            Self::Tls { .. } => Some(
+                "give PEM files: the certificate with its chain, and its private key without a password"
                     .into(),
             ),
             Self::Origin { .. } => {

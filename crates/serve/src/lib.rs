@@ -19,6 +19,7 @@ mod rows;
 mod served;
 mod server;
 mod signals;
+mod tls;
 mod token_texts;
 mod voice;
 
@@ -33,4 +34,5 @@ pub use rows::{AnswerRows, RowsError};
 pub use served::Served;
 pub use server::{Ended, Server};
 pub use signals::stop_signal;
+pub use tls::Tls;
 pub use voice::Voice;

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Keys, ServeError};
+use crate::{Keys, ServeError, Tls};
 
 /// Where a server listens, whom it lets in, and how much it bears.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct ServeOptions {
     /// Origins of web pages that may ask, such as `https://example.org`. Pages of this machine's
     /// loopback addresses may in any case; others are refused.
     pub origins: Vec<String>,
+    /// The certificate with which connections are encrypted; none is plain HTTP.
+    pub tls: Option<Tls>,
     /// The largest body of a request in bytes.
     pub max_body: usize,
     /// Connections that are open at one time; further ones wait to be accepted.
@@ -43,6 +45,7 @@ impl Default for ServeOptions {
             port: 8000,
             keys: Keys::default(),
             origins: Vec::new(),
+            tls: None,
             max_body: 4 << 20,
             max_connections: 1024,
             max_per_client: None,

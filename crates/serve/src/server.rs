@@ -16,17 +16,18 @@ use hyper::{
 };
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+    server::graceful::{GracefulShutdown, Watcher},
     service::TowerToHyperService,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
 use tokio_io_timeout::TimeoutStream;
 
 use crate::{
-    Inference, Metrics, ServeError, ServeOptions, Served,
+    Inference, Metrics, ServeError, ServeOptions, Served, Tls,
     api::{App, Peer, Shares, router},
     offers::Offers,
 };
@@ -150,6 +151,29 @@ fn serve(
     drop(stream.set_nodelay(true));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(options.stall));
+    let stream = Box::pin(stream);
+    let (patience, watcher) = (options.patience, connections.watcher());
+    let acceptor = options.tls.as_ref().map(Tls::acceptor);
+    async move {
+        let Some(acceptor) = acceptor else {
+            return talk(stream, peer, patience, router, watcher).await;
+        };
+        match tokio::time::timeout(patience, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => talk(stream, peer, patience, router, watcher).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a connection could not be encrypted"),
+            Err(_) => tracing::debug!("a connection did not begin to be encrypted in time"),
+        }
+    }
+}
+
+/// Requests and answers, in the clear or encrypted.
+async fn talk(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: Peer,
+    patience: Duration,
+    router: Router,
+    watcher: Watcher,
+) {
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(peer);
@@ -157,14 +181,11 @@ fn serve(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(options.patience)
+        .header_read_timeout(patience)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
-    let connection = connections.watch(connection);
-    async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = watcher.watch(connection).await {
+        tracing::debug!(%error, "a connection ended early");
     }
 }

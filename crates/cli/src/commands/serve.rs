@@ -15,7 +15,7 @@ use std::{
 use fidelio::{EmbedOptions, Embedder, Error, Machine, RunFile, Serving, generate::Limits};
 use fidelio_serve::{
     Ended, FoundAdapter, Inference, InferenceLimits, Keys, Metrics, ServeError, ServeOptions,
-    Served, Server, Voice, stop_signal,
+    Served, Server, Tls, Voice, stop_signal,
 };
 use serde::Serialize;
 use tokio::runtime::Runtime;
@@ -58,6 +58,12 @@ struct NetworkFlags {
     /// also stand in the variable `FIDELIO_API_KEYS`, separated by commas.
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
+    /// Encrypt connections with this certificate, a PEM file with its chain.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key, a PEM file.
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
     /// Let web pages of this origin ask; may be repeated.
     #[arg(long, value_name = "ORIGIN", visible_alias = "allowed-origins")]
     allow_origin: Vec<String>,
@@ -73,6 +79,13 @@ struct NetworkFlags {
     /// Make vectors of texts with this model, such as `minilm`, for `/v1/embeddings`.
     #[arg(long, value_name = "MODEL")]
     embedder: Option<String>,
+}
+
+impl NetworkFlags {
+    fn tls(&self) -> Result<Option<Tls>, ServeError> {
+        let files = self.tls_certificate.as_deref().zip(self.tls_key.as_deref());
+        files.map(|(certificate, key)| Tls::of_files(certificate, key)).transpose()
+    }
 }
 
 /// How much it bears.
@@ -123,11 +136,13 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     if options.keys.is_empty() && !options.host.is_loopback() {
         ui.note("note: whoever reaches this address may use it; `--api-keys` lets in only some");
     }
+    let encrypted = options.tls.is_some();
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
         let name = parts.served.names().join(", ");
         let server = parts.bind(options).await?;
-        let address = format!("http://{}", server.address());
+        let scheme = if encrypted { "https" } else { "http" };
+        let address = format!("{scheme}://{}", server.address());
         let text = format!("{address} serves {name}\n");
         ui.result(&Listening { address, model: &name }, || text)?;
         Ok::<_, Failure>(server.run(asked_to_stop()).await)
@@ -255,6 +270,7 @@ impl Args {
             port: network.port,
             keys: keys(network.api_keys.as_deref(), std::env::var(KEYS).ok().as_deref())?,
             origins: network.allow_origin.clone(),
+            tls: network.tls()?,
             max_body: load.max_body,
             max_connections: load.max_connections,
             max_per_client: load.max_per_client,

@@ -228,6 +228,8 @@ fn flags_that_cannot_be_meant_are_refused_before_a_model_is_opened() {
         (&["--api-keys", "none"], "cannot read `none`"),
         (&["--api-keys", "empty"], "would let everybody in"),
         (&["--api-keys", "broken"], "line 1 has a hash that is not 64 hexadecimal digits"),
+        (&["--tls-certificate", "empty"], "--tls-key <FILE>"),
+        (&["--tls-certificate", "empty", "--tls-key", "empty"], "`empty` cannot be used for TLS"),
         (&["--host", "nowhere"], "invalid value 'nowhere' for '--host <ADDRESS>'"),
     ] {
         let answer = place.run(&[&["serve", "--offline"], flags].concat()).expect(2);

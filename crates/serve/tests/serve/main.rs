@@ -18,4 +18,5 @@ mod properties;
 mod responses;
 mod rows;
 mod speaker;
+mod tls;
 mod tools;
