@@ -55,6 +55,7 @@ impl fmt::Debug for Request {
             .field("decoding", &self.decoding)
             .field("adapter", &self.adapter)
             .field("client", &self.client)
+            .field("keep_special_tokens", &self.keep_special_tokens)
             .field("grammar", &self.grammar)
             .field("rules", &rules)
             .finish()

@@ -83,16 +83,14 @@ impl Offers {
         let lease = voice.adapter().map(|adapter| Lease { adapter, session });
         let offer = Arc::new(Offer { voice, _adapter: lease });
         let mut offers = self.offers.write().unwrap_or_else(PoisonError::into_inner);
-        match offers.iter_mut().find(|it| it.name() == offer.name()) {
-            Some(old) => {
-                *old = offer;
-                true
-            }
-            None => {
-                offers.push(offer);
-                false
-            }
+        let old = offers.iter_mut().find(|it| it.name() == offer.name());
+        let replaces = old.is_some();
+        if let Some(old) = old {
+            *old = offer;
+        } else {
+            offers.push(offer);
         }
+        replaces
     }
 
     /// Offers the voice of this name no more.

@@ -8,7 +8,7 @@ use super::{Body, Prepared, Renderer, Source};
 #[derive(Debug, Clone, PartialEq)]
 pub enum Question {
     /// A conversation, which a chat template writes.
-    Talk(Conversation),
+    Talk(Box<Conversation>),
     /// A text that is read as it is.
     Text(String),
 }
@@ -27,7 +27,7 @@ impl Renderer {
             return Ok(None);
         };
         Ok(Some(match prompt.body {
-            Body::Chat(talk) => Question::Talk(talk.conversation().clone()),
+            Body::Chat(talk) => Question::Talk(Box::new(talk.conversation().clone())),
             Body::Plain => Question::Text(prompt.shown.text),
         }))
     }

@@ -95,12 +95,9 @@ fn form(fields: &mut Fields, mut said: Map<String, Value>) -> Option<Form> {
         fields.wrong("text", problem);
         return None;
     }
-    let mut format = match format? {
-        Value::Object(format) => format,
-        _ => {
-            fields.wrong("text", "must have an object `format`");
-            return None;
-        }
+    let Value::Object(mut format) = format? else {
+        fields.wrong("text", "must have an object `format`");
+        return None;
     };
     if format.get("type") == Some(&json!("json_schema")) {
         format.shift_remove("type");

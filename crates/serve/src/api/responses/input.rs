@@ -61,7 +61,7 @@ fn add(talk: &mut Conversation, item: Value) -> Result<(), String> {
             let mut calls = vec![call];
             let mut said = String::new();
             if let Some(last) = talk.messages.pop_if(|it| it.role() == "assistant") {
-                said = last.text().unwrap_or_default().to_owned();
+                last.text().unwrap_or_default().clone_into(&mut said);
                 let before = last.keys().get("tool_calls").and_then(Value::as_array).cloned();
                 calls.splice(0..0, before.unwrap_or_default());
             }
