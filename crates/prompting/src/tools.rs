@@ -109,6 +109,7 @@ impl ToolFormat {
             held: String::new(),
             gap: String::new(),
             calls: false,
+            behind_call: false,
         }
     }
 }
@@ -128,6 +129,8 @@ pub struct ToolListener {
     gap: String,
     /// A call was whole.
     calls: bool,
+    /// Only white space has come since.
+    behind_call: bool,
 }
 
 impl ToolListener {
@@ -179,7 +182,7 @@ impl ToolListener {
             Some(calls) => {
                 self.calls = true;
                 said.extend(calls.into_iter().map(Said::Call));
-                self.held = self.held.trim_start().to_owned();
+                self.behind_call = true;
             }
             None => said.push(Said::Text(std::mem::take(&mut self.gap) + &whole)),
         }
@@ -190,6 +193,10 @@ impl ToolListener {
     fn wait_for(&mut self, marks: &[&str], said: &mut Vec<Said>) {
         if self.inside {
             return;
+        }
+        if self.behind_call {
+            self.held = self.held.trim_start().to_owned();
+            self.behind_call = self.held.is_empty();
         }
         let found = marks.iter().filter_map(|mark| self.held.find(mark)).min();
         let end = found.unwrap_or_else(|| {
