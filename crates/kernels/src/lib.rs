@@ -49,7 +49,7 @@ mod scores;
 #[cfg(test)]
 mod random;
 
-pub use activation::{Activation, gated, gated_backward};
+pub use activation::{Activation, activate, activate_backward, gated, gated_backward};
 pub use attention::{
     AttentionGradients, Heads, Run, Scoring, Sees, Span, attention, attention_backward,
 };
@@ -59,7 +59,7 @@ pub use format::{Format, Matrix};
 pub use limits::{Limits, limits};
 pub use linear::{Arithmetic, embed, linear, linear_backward};
 pub use loss::{Weighed, cross_entropy};
-pub use norm::{rms_norm, rms_norm_backward};
+pub use norm::{layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 pub use packed::{Layout, Packed, pack};
 pub use quantize::quantize;
 pub use rotary::rotary;

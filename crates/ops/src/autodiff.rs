@@ -103,6 +103,49 @@ impl<B: LlmBackend, C: CheckpointStrategy> LlmBackend for Autodiff<B, C> {
         (constant::<B>(g_x), constant::<B>(g_weight))
     }
 
+    fn centered_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        let ((x, node_x), (weight, node_weight), (bias, node_bias)) =
+            (x.into_parts(), weight.into_parts(), bias.into_parts());
+        let out = B::centered_norm(x.clone(), weight.clone(), bias, eps);
+        match LayerNorm.prepare::<C>([node_x, node_weight, node_bias]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, weight, eps), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn centered_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let [x, weight, g] = [x, weight, g].map(FloatTensor::<Self>::into_primitive);
+        let (g_x, g_weight, g_bias) = B::centered_norm_backward(x, weight, g, eps);
+        (constant::<B>(g_x), constant::<B>(g_weight), constant::<B>(g_bias))
+    }
+
+    fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let out = B::activate(x.clone(), activation);
+        match Activate.prepare::<C>([node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, activation), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn activate_backward(
+        x: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        constant::<B>(B::activate_backward(x.into_primitive(), g.into_primitive(), activation))
+    }
+
     /// `cos` and `sin` are constant.
     fn rotary(
         x: FloatTensor<Self>,
@@ -295,6 +338,39 @@ impl<B: LlmBackend> Backward<B, 2> for RmsNorm {
             if let Some(node) = parent {
                 grads.register::<B>(node.id, g);
             }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct LayerNorm;
+
+impl<B: LlmBackend> Backward<B, 3> for LayerNorm {
+    type State = (FloatTensor<B>, FloatTensor<B>, f64);
+
+    fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = grads.consume::<B>(&ops.node);
+        let (x, weight, eps) = ops.state;
+        let (g_x, g_weight, g_bias) = B::centered_norm_backward(x, weight, g, eps);
+        for (parent, g) in ops.parents.into_iter().zip([g_x, g_weight, g_bias]) {
+            if let Some(node) = parent {
+                grads.register::<B>(node.id, g);
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Activate;
+
+impl<B: LlmBackend> Backward<B, 1> for Activate {
+    type State = (FloatTensor<B>, Activation);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let g = grads.consume::<B>(&ops.node);
+        let (x, activation) = ops.state;
+        if let [Some(parent)] = ops.parents {
+            grads.register::<B>(parent.id, B::activate_backward(x, g, activation));
         }
     }
 }

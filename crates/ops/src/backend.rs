@@ -143,6 +143,27 @@ pub trait LlmBackend: Backend {
         plain::rms_norm_backward::<Self>(x, weight, g, eps)
     }
 
+    /// Layer norm (arXiv 1607.06450), whose name Burn's own operation has: each row brought to mean 0
+    /// and variance 1, times `weight`, plus `bias`: `[n, c]`.
+    fn centered_norm(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        eps: f64,
+    ) -> FloatTensor<Self> {
+        plain::layer_norm::<Self>(x, weight, bias, eps)
+    }
+
+    /// The gradients of [`Self::centered_norm`] for `x`, `weight` and `bias`.
+    fn centered_norm_backward(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        eps: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        plain::layer_norm_backward::<Self>(x, weight, g, eps)
+    }
+
     /// Rotary position embedding (arXiv 2104.09864) in the rotate-half layout:
     /// `x` `[t, h, d]`, `cos` and `sin` `[t, r/2]`; channels from `r` on stay as they are.
     fn rotary(
@@ -170,6 +191,20 @@ pub trait LlmBackend: Backend {
         activation: Activation,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         plain::gated_backward::<Self>(gate, up, g, activation)
+    }
+
+    /// `activation(x)`, element by element.
+    fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+        plain::activate::<Self>(x, activation)
+    }
+
+    /// The gradient of [`Self::activate`].
+    fn activate_backward(
+        x: FloatTensor<Self>,
+        g: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        plain::activate_backward::<Self>(x, g, activation)
     }
 
     /// Grouped attention over a forest and a cache.

@@ -140,6 +140,57 @@ pub(crate) fn rms_norm_backward<B: Host>(
     (make::<B, 2>(g_x, [n, c], x.device()), make::<B, 1>(g_weight, [c], x.device()))
 }
 
+pub(crate) fn layer_norm<B: Host>(
+    x: &FloatTensor<B>,
+    weight: &FloatTensor<B>,
+    bias: &FloatTensor<B>,
+    eps: f64,
+) -> FloatTensor<B> {
+    let [n, c] = x.shape().dims();
+    let mut out = vec![0.0; n * c];
+    let [x_floats, weight, bias] = [x, weight, bias].map(B::floats);
+    kernels::layer_norm(&x_floats, &weight, &bias, eps as f32, &mut out);
+    make::<B, 2>(out, [n, c], x.device())
+}
+
+pub(crate) fn layer_norm_backward<B: Host>(
+    x: &FloatTensor<B>,
+    weight: &FloatTensor<B>,
+    g: &FloatTensor<B>,
+    eps: f64,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let [n, c] = x.shape().dims();
+    let (mut g_x, mut g_weight, mut g_bias) = (vec![0.0; n * c], vec![0.0; c], vec![0.0; c]);
+    kernels::layer_norm_backward(
+        &B::floats(x),
+        &B::floats(weight),
+        eps as f32,
+        &B::floats(g),
+        &mut g_x,
+        [&mut g_weight, &mut g_bias],
+    );
+    let channels = |data| make::<B, 1>(data, [c], x.device());
+    (make::<B, 2>(g_x, [n, c], x.device()), channels(g_weight), channels(g_bias))
+}
+
+pub(crate) fn activate<B: Host>(x: &FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    let [n, c] = x.shape().dims();
+    let mut out = vec![0.0; n * c];
+    kernels::activate(activation, &B::floats(x), &mut out);
+    make::<B, 2>(out, [n, c], x.device())
+}
+
+pub(crate) fn activate_backward<B: Host>(
+    x: &FloatTensor<B>,
+    g: &FloatTensor<B>,
+    activation: Activation,
+) -> FloatTensor<B> {
+    let [n, c] = x.shape().dims();
+    let mut g_x = vec![0.0; n * c];
+    kernels::activate_backward(activation, &B::floats(x), &B::floats(g), &mut g_x);
+    make::<B, 2>(g_x, [n, c], x.device())
+}
+
 pub(crate) fn rotary<B: Host>(
     x: FloatTensor<B>,
     cos: &FloatTensor<B>,
@@ -362,6 +413,36 @@ macro_rules! implement {
                 eps: f64,
             ) -> (FloatTensor<Self>, FloatTensor<Self>) {
                 host::rms_norm_backward::<Self>(&x, &weight, &g, eps)
+            }
+
+            fn centered_norm(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                bias: FloatTensor<Self>,
+                eps: f64,
+            ) -> FloatTensor<Self> {
+                host::layer_norm::<Self>(&x, &weight, &bias, eps)
+            }
+
+            fn centered_norm_backward(
+                x: FloatTensor<Self>,
+                weight: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+                eps: f64,
+            ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+                host::layer_norm_backward::<Self>(&x, &weight, &g, eps)
+            }
+
+            fn activate(x: FloatTensor<Self>, activation: Activation) -> FloatTensor<Self> {
+                host::activate::<Self>(&x, activation)
+            }
+
+            fn activate_backward(
+                x: FloatTensor<Self>,
+                g: FloatTensor<Self>,
+                activation: Activation,
+            ) -> FloatTensor<Self> {
+                host::activate_backward::<Self>(&x, &g, activation)
             }
 
             fn rotary(

@@ -39,5 +39,5 @@ pub use fidelio_kernels::{
     Activation, Arithmetic, Asked, Format, Layout, Run, Scoring, Span, TokenScore, Top, Weighed,
     dequantize,
 };
-pub use tensor::{attention, gated, low_rank, rms_norm, rotary, store};
+pub use tensor::{activate, attention, gated, layer_norm, low_rank, rms_norm, rotary, store};
 pub use weight::{Loss, Weight};

@@ -179,8 +179,19 @@ fn pointwise<B: LlmBackend>() {
         B::rms_norm(x.clone(), w.clone(), 1e-5),
         plain::rms_norm::<B>(x.clone(), w, 1e-5),
     );
+    let [w, b] = [3, 7].map(|seed| floats::<B, 1>(seed, [24]));
+    same::<B>(
+        "layer_norm",
+        B::centered_norm(x.clone(), w.clone(), b.clone(), 1e-5),
+        plain::layer_norm::<B>(x.clone(), w, b, 1e-5),
+    );
     for activation in ACTIVATIONS {
         let (x, y) = (x.clone(), y.clone());
+        same::<B>(
+            &format!("activate {activation:?}"),
+            B::activate(x.clone(), activation),
+            plain::activate::<B>(x.clone(), activation),
+        );
         same::<B>(
             &format!("gated {activation:?}"),
             B::gated(x.clone(), y.clone(), activation),
@@ -196,7 +207,7 @@ fn pointwise<B: LlmBackend>() {
     );
 }
 
-const ACTIVATIONS: [Activation; 2] = [Activation::Silu, Activation::GeluTanh];
+const ACTIVATIONS: [Activation; 3] = [Activation::Silu, Activation::GeluTanh, Activation::Gelu];
 
 /// Windows, and how scores are made.
 fn kinds_of_attention() -> [(Option<u32>, Scoring); 3] {
@@ -285,7 +296,19 @@ fn gradients_equal_those_of_default_bodies<B: LlmBackend>() {
         |[x, weight]| Graph::<B>::rms_norm(x, weight, 1e-5),
         |[x, weight]| plain::rms_norm::<Graph<B>>(x, weight, 1e-5),
     );
+    compare::<B, _>(
+        "layer_norm",
+        &[&[150, 24], &[24], &[24]],
+        |[x, weight, bias]| Graph::<B>::centered_norm(x, weight, bias, 1e-5),
+        |[x, weight, bias]| plain::layer_norm::<Graph<B>>(x, weight, bias, 1e-5),
+    );
     for activation in ACTIVATIONS {
+        compare::<B, _>(
+            &format!("activate {activation:?}"),
+            &[&[5, 24]],
+            |[x]| Graph::<B>::activate(x, activation),
+            |[x]| plain::activate::<Graph<B>>(x, activation),
+        );
         compare::<B, _>(
             &format!("gated {activation:?}"),
             &[&[5, 24], &[5, 24]],
@@ -412,12 +435,24 @@ mod slopes {
             |[x, w]| plain::rms_norm::<Flex>(x, w, 1e-5),
             |[x, w], g| plain::rms_norm_backward::<Flex>(x, w, g, 1e-5).into(),
         );
+        check(
+            "layer_norm",
+            [&[7, 24], &[24], &[24]],
+            |[x, w, b]| plain::layer_norm::<Flex>(x, w, b, 1e-5),
+            |[x, w, _], g| plain::layer_norm_backward::<Flex>(x, w, g, 1e-5).into(),
+        );
         for activation in ACTIVATIONS {
             check(
                 &format!("gated {activation:?}"),
                 [&[5, 24], &[5, 24]],
                 |[gate, up]| plain::gated::<Flex>(gate, up, activation),
                 |[gate, up], g| plain::gated_backward::<Flex>(gate, up, g, activation).into(),
+            );
+            check(
+                &format!("activate {activation:?}"),
+                [&[5, 24]],
+                |[x]| plain::activate::<Flex>(x, activation),
+                |[x], g| [plain::activate_backward::<Flex>(x, g, activation)],
             );
         }
         let (cos, sin) = (double(5, &[5, 4]), double(6, &[5, 4]));

@@ -129,6 +129,44 @@ pub(crate) fn rms_norm_backward<B: Backend>(
     (g_x, B::float_reshape(g_weight, Shape::new([cols])))
 }
 
+pub(crate) fn layer_norm<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    eps: f64,
+) -> FloatTensor<B> {
+    let cols = weight.shape()[0];
+    let of_row = |x| B::float_reshape(x, Shape::new([1, cols]));
+    let (normed, _) = centered::<B>(x, eps);
+    B::float_add(B::float_mul(normed, of_row(weight)), of_row(bias))
+}
+
+pub(crate) fn layer_norm_backward<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    g: FloatTensor<B>,
+    eps: f64,
+) -> (FloatTensor<B>, FloatTensor<B>, FloatTensor<B>) {
+    let cols = weight.shape()[0];
+    let (normed, root) = centered::<B>(x, eps);
+    let sum = |x| B::float_reshape(B::float_sum_dim(x, 0), Shape::new([cols]));
+    let g_weight = sum(B::float_mul(g.clone(), normed.clone()));
+    let g_bias = sum(g.clone());
+    let slope = B::float_mul(g, B::float_reshape(weight, Shape::new([1, cols])));
+    let mean = B::float_mean_dim(slope.clone(), 1); // [n, 1]
+    let along = B::float_mean_dim(B::float_mul(slope.clone(), normed.clone()), 1); // [n, 1]
+    let rest = B::float_sub(B::float_sub(slope, mean), B::float_mul(normed, along));
+    (B::float_div(rest, root), g_weight, g_bias)
+}
+
+/// Rows of mean 0 and variance 1, and what they were divided by: `[n, c]`, `[n, 1]`.
+fn centered<B: Backend>(x: FloatTensor<B>, eps: f64) -> (FloatTensor<B>, FloatTensor<B>) {
+    let x = B::float_sub(x.clone(), B::float_mean_dim(x, 1));
+    let variance = B::float_mean_dim(B::float_mul(x.clone(), x.clone()), 1);
+    let root = B::float_sqrt(B::float_add_scalar(variance, eps.into()));
+    (B::float_div(x, root.clone()), root)
+}
+
 pub(crate) fn rotary<B: Backend>(
     x: FloatTensor<B>,
     cos: FloatTensor<B>,
@@ -167,22 +205,47 @@ pub(crate) fn gated_backward<B: Backend>(
     g: FloatTensor<B>,
     activation: Activation,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
-    let share = share::<B>(gate.clone(), activation);
-    let value = B::float_mul(gate.clone(), share.clone());
-    let g_up = B::float_mul(g.clone(), value.clone());
-    // (gate · share)' = share + gate · share · (1 - share) · u' = share + (value - value · share) · u'
-    let rest = B::float_sub(value.clone(), B::float_mul(value, share.clone()));
+    let value = B::float_mul(gate.clone(), share::<B>(gate.clone(), activation));
+    let g_up = B::float_mul(g.clone(), value);
+    let g_gate = B::float_mul(B::float_mul(g, up), slope::<B>(gate, activation));
+    (g_gate, g_up)
+}
+
+pub(crate) fn activate<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    B::float_mul(x.clone(), share::<B>(x, activation))
+}
+
+pub(crate) fn activate_backward<B: Backend>(
+    x: FloatTensor<B>,
+    g: FloatTensor<B>,
+    activation: Activation,
+) -> FloatTensor<B> {
+    B::float_mul(g, slope::<B>(x, activation))
+}
+
+/// How steep an activation is: `(x · share)' = share + x · share'`.
+fn slope<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
+    let share = share::<B>(x.clone(), activation);
+    // Of a logistic function of `u`: share' = share · (1 - share) · u'.
+    let logistic = |x: FloatTensor<B>| {
+        let value = B::float_mul(x, share.clone());
+        B::float_sub(value.clone(), B::float_mul(value, share.clone()))
+    };
     let rest = match activation {
-        Activation::Silu => rest,
+        Activation::Silu => logistic(x),
         Activation::GeluTanh => {
-            let squares = B::float_mul(gate.clone(), gate);
+            let squares = B::float_mul(x.clone(), x.clone());
             let steep = B::float_mul_scalar(squares, (3.0 * GELU_CUBE).into());
             let steep = B::float_add_scalar(steep, 1_f32.into());
-            B::float_mul(rest, B::float_mul_scalar(steep, GELU_SCALE.into()))
+            B::float_mul(logistic(x), B::float_mul_scalar(steep, GELU_SCALE.into()))
+        }
+        Activation::Gelu => {
+            let squares = B::float_mul(x.clone(), x.clone());
+            let density = B::float_exp(B::float_mul_scalar(squares, (-0.5_f32).into()));
+            B::float_mul(x, B::float_mul_scalar(density, NORMAL_DENSITY.into()))
         }
     };
-    let g_gate = B::float_mul(B::float_mul(g, up), B::float_add(share, rest));
-    (g_gate, g_up)
+    B::float_add(share, rest)
 }
 
 /// The cube's share in what the Gaussian error linear unit's hyperbolic tangent is taken of.
@@ -190,8 +253,11 @@ const GELU_CUBE: f64 = 0.044_715;
 /// `2 · √(2/π)`: `(1 + tanh(u)) / 2` is the logistic function of `2u`.
 const GELU_SCALE: f64 = 1.595_769_121_605_730_8;
 
-/// What an activation multiplies its operand with: the logistic function of the operand `x`, or of
-/// `2 · √(2/π) · (x + 0.044715 x³)`.
+/// `1 / √(2π)`: the normal distribution's density at 0.
+const NORMAL_DENSITY: f64 = 0.398_942_280_401_432_7;
+
+/// What an activation multiplies its operand with: the logistic function of the operand `x` or of
+/// `2 · √(2/π) · (x + 0.044715 x³)`, or the normal distribution's share below it.
 fn share<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B> {
     let u = match activation {
         Activation::Silu => x,
@@ -200,6 +266,11 @@ fn share<B: Backend>(x: FloatTensor<B>, activation: Activation) -> FloatTensor<B
             let bent = B::float_mul_scalar(squares, GELU_CUBE.into());
             let bent = B::float_mul(x, B::float_add_scalar(bent, 1_f32.into()));
             B::float_mul_scalar(bent, GELU_SCALE.into())
+        }
+        Activation::Gelu => {
+            let z = B::float_mul_scalar(x, std::f64::consts::FRAC_1_SQRT_2.into());
+            let twice = B::float_add_scalar(B::float_erf(z), 1_f32.into());
+            return B::float_mul_scalar(twice, 0.5_f32.into());
         }
     };
     B::sigmoid(u)

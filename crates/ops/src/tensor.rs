@@ -14,6 +14,16 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<1>, eps: f64) -> Tensor<2> {
     ))
 }
 
+/// Each row brought to mean 0 and variance 1, times `weight`, plus `bias`: `[n, c]`.
+pub fn layer_norm(x: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, eps: f64) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as LlmBackend>::centered_norm(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        eps,
+    ))
+}
+
 /// What an adapter adds to a linear layer: `scale · (x · aᵀ) · bᵀ`, with `x` `[n, in]`, `a`
 /// `[r, in]` and `b` `[out, r]`.
 pub fn low_rank(x: Tensor<2>, a: Tensor<2>, b: Tensor<2>, scale: f32) -> Tensor<2> {
@@ -41,6 +51,11 @@ pub fn gated(gate: Tensor<2>, up: Tensor<2>, activation: Activation) -> Tensor<2
         up.into_dispatch(),
         activation,
     ))
+}
+
+/// `activation(x)`: `[n, c]`.
+pub fn activate(x: Tensor<2>, activation: Activation) -> Tensor<2> {
+    Tensor::from_dispatch(<Dispatch as LlmBackend>::activate(x.into_dispatch(), activation))
 }
 
 /// Attention of `q` `[t, hq, d]` over the batch's `[k, v]` `[t, hk, d]` and the cache's
