@@ -40,6 +40,8 @@ fn lora_in_use(config: &RunConfig) -> Option<&Lora> {
 fn usual_targets(model: &serde_json::Value) -> TargetModules {
     let names: &[&str] = match model["model_type"].as_str() {
         Some("phi3") => &["qkv_proj"],
+        Some("gpt2") => &["c_attn"],
+        Some("gpt_neox") => &["query_key_value"],
         _ => &["q_proj", "v_proj"],
     };
     TargetModules::Named(names.iter().map(ToString::to_string).collect())

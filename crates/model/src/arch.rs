@@ -1,13 +1,18 @@
 //! Which architectures exist: one file each, one line each here.
 
 mod config;
+mod post_norm;
 mod stack;
 
 mod bert;
+mod distilbert;
 mod gemma2;
 mod gemma3;
+mod gpt2;
+mod gpt_neox;
 mod llama;
 mod mistral;
+mod modernbert;
 mod olmo2;
 mod phi3;
 mod qwen2;
@@ -32,6 +37,8 @@ use crate::{
 pub const MODEL_TYPES: &[&str] = &[
     "gemma2",
     "gemma3_text",
+    "gpt2",
+    "gpt_neox",
     "llama",
     "mistral",
     "olmo2",
@@ -42,7 +49,7 @@ pub const MODEL_TYPES: &[&str] = &[
 ];
 
 /// `model_type` of every architecture that only makes vectors of texts.
-pub const ENCODER_TYPES: &[&str] = &["bert"];
+pub const ENCODER_TYPES: &[&str] = &["bert", "distilbert", "modernbert", "roberta", "xlm-roberta"];
 
 /// An encoder: states of tokens that see their whole text.
 pub(crate) trait Encoder: Send {
@@ -116,6 +123,8 @@ pub(crate) fn build(
     let build = match model_type(spec) {
         "gemma2" => gemma2::build,
         "gemma3_text" => gemma3::build,
+        "gpt2" => gpt2::build,
+        "gpt_neox" => gpt_neox::build,
         "llama" => llama::build,
         "mistral" => mistral::build,
         "olmo2" => olmo2::build,
@@ -138,10 +147,14 @@ pub(crate) fn build_encoder(
     spec: &OpenSpec,
     loader: &mut Loader<'_>,
 ) -> Result<(Box<dyn Encoder>, String), BackendError> {
-    match model_type(spec) {
-        "bert" => Ok((Box::new(bert::Bert::build(spec, loader)?), "bert".into())),
-        other => Err(unknown(other)),
-    }
+    let model: Box<dyn Encoder> = match model_type(spec) {
+        "bert" => Box::new(bert::build(spec, loader)?),
+        "distilbert" => Box::new(distilbert::build(spec, loader)?),
+        "modernbert" => Box::new(modernbert::build(spec, loader)?),
+        "roberta" | "xlm-roberta" => Box::new(bert::build_roberta(spec, loader)?),
+        other => return Err(unknown(other)),
+    };
+    Ok((model, model_type(spec).into()))
 }
 
 fn model_type(spec: &OpenSpec) -> &str {

@@ -3,8 +3,8 @@
 mod attention;
 mod block;
 mod branches;
+mod feed_forward;
 mod head;
-mod layer_norm;
 mod linear;
 mod mlp;
 mod norm;
@@ -15,11 +15,11 @@ use fidelio_backend::BackendError;
 pub(crate) use attention::{Attention, AttentionConfig};
 pub(crate) use block::{Added, Block};
 pub(crate) use branches::Branches;
+pub(crate) use feed_forward::{FeedForward, Mlp};
 pub(crate) use head::Head;
-pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Linear;
 pub(crate) use mlp::GatedMlp;
-pub(crate) use norm::{NormConfig, RmsNorm};
+pub(crate) use norm::{Norm, NormConfig, NormKind};
 pub(crate) use rotary::{Rotary, RotaryConfig, RotaryParameters, Turn};
 
 /// What is wrong with a key of `config.json` that nobody has looked at.

@@ -67,7 +67,35 @@ impl<'a> Loader<'a> {
     /// [`Quantization::covers`] it. An empty stand-in where it does not fit: [`Self::finish`] then
     /// fails.
     pub(crate) fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Weight {
-        let Some((view, format)) = self.view(name, &[rows, cols]) else { return self.nothing() };
+        match self.view(name, &[rows, cols]) {
+            Some((view, format)) => self.make(name, view, format, [rows, cols]),
+            None => self.nothing(),
+        }
+    }
+
+    /// The same where the checkpoint has the columns as rows: `[cols, rows]`.
+    pub(crate) fn turned_matrix(&mut self, name: &str, rows: usize, cols: usize) -> Weight {
+        let Some((mut view, format)) = self.view(name, &[cols, rows]) else {
+            return self.nothing();
+        };
+        let Some(turned) = turned(format, &view.bytes, [cols, rows]) else {
+            let problem = format!("`{name}` is {format:?}, whose blocks cannot be turned round");
+            self.problems.push(problem);
+            return self.nothing();
+        };
+        view.bytes = turned;
+        view.shape = vec![rows, cols];
+        self.weights.forget(name);
+        self.make(name, view, format, [rows, cols])
+    }
+
+    fn make(
+        &mut self,
+        name: &str,
+        view: TensorView,
+        format: Format,
+        [rows, cols]: [usize; 2],
+    ) -> Weight {
         let place = (view.bytes.as_ptr().addr(), view.bytes.len());
         if let Some((_, made)) =
             self.made.get(&place).filter(|(_, made)| made.dims() == [rows, cols])
@@ -141,6 +169,11 @@ impl<'a> Loader<'a> {
         self.left.remove(name);
     }
 
+    /// Allows what begins with `prefix` to be there: a head that is not asked.
+    pub(crate) fn pass_over_below(&mut self, prefix: &str) {
+        self.left.retain(|name| !name.starts_with(prefix));
+    }
+
     /// All problems at once, or the linear layers that were loaded.
     pub(crate) fn finish(mut self) -> Result<Vec<Module>, BackendError> {
         for name in &self.left {
@@ -174,6 +207,23 @@ impl<'a> Loader<'a> {
             }
         }
     }
+}
+
+/// Elements `[rows, cols]` as `[cols, rows]`; nothing where they stand in blocks.
+fn turned(format: Format, bytes: &[u8], [rows, cols]: [usize; 2]) -> Option<bytes::Bytes> {
+    let size = match format {
+        Format::F32 => 4,
+        Format::F16 | Format::BF16 => 2,
+        _ => return None,
+    };
+    let mut turned = Vec::with_capacity(bytes.len());
+    for col in 0..cols {
+        for row in 0..rows {
+            let at = (row * cols + col) * size;
+            turned.extend_from_slice(&bytes[at..at + size]);
+        }
+    }
+    Some(turned.into())
 }
 
 /// Why a matrix cannot be rounded, if it cannot.

@@ -7,6 +7,8 @@ use fidelio_ops::Weight;
 pub(crate) enum Slot<'a> {
     /// `[outputs, inputs]`, or a table `[ids, channels]`.
     Matrix(&'a mut Weight),
+    /// A matrix that the checkpoint has as `[inputs, outputs]`.
+    Turned(&'a mut Weight),
     /// `[channels]`
     Vector(&'a mut Tensor<1>),
 }
@@ -16,6 +18,7 @@ impl Slot<'_> {
     pub(crate) fn floats(&self) -> Value {
         match self {
             Self::Matrix(weight) => Value::Matrix(weight.floats()),
+            Self::Turned(weight) => Value::Matrix(weight.floats().transpose()),
             Self::Vector(x) => Value::Vector((**x).clone()),
         }
     }
@@ -24,6 +27,7 @@ impl Slot<'_> {
     pub(crate) fn set(self, value: Value) {
         match (self, value) {
             (Self::Matrix(weight), Value::Matrix(x)) => *weight = weight.with_floats(x),
+            (Self::Turned(weight), Value::Matrix(x)) => *weight = weight.with_floats(x.transpose()),
             (Self::Vector(place), Value::Vector(x)) => *place = x,
             _ => debug_assert!(false, "a parameter keeps its kind"),
         }

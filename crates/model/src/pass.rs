@@ -107,6 +107,11 @@ impl<'a> Pass<'a> {
         self.adapter?.layer(module)
     }
 
+    /// Each token's position.
+    pub(crate) fn positions(&self) -> &[u32] {
+        &self.positions
+    }
+
     pub(crate) fn noise(&self) -> Option<&'a Noise> {
         self.noise
     }

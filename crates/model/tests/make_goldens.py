@@ -39,6 +39,10 @@ from transformers import (
     Gemma2ForCausalLM,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    GPTNeoXConfig,
+    GPTNeoXForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
@@ -70,6 +74,17 @@ SIZES = dict(
 SIZES["pad_token_id"] = None
 # For models that need more layers to show what their layers differ in.
 SMALL = SIZES | dict(hidden_size=16, intermediate_size=32, num_attention_heads=2, num_key_value_heads=1)
+# What the oldest families call the same.
+GPT2_SIZES = dict(vocab_size=96, n_embd=24, n_layer=2, n_head=2, n_positions=64)
+NEOX_SIZES = dict(
+    vocab_size=96,
+    hidden_size=32,
+    intermediate_size=64,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    max_position_embeddings=64,
+    pad_token_id=None,
+)
 
 
 def rope(kind, **more):
@@ -183,6 +198,32 @@ MODELS = {
         SmolLM3Config(**SMALL | dict(num_hidden_layers=5), rope_parameters=rope("default")),
     ),
     "olmo2": (Olmo2ForCausalLM, Olmo2Config(**SIZES, rope_parameters=rope("default"))),
+    "gpt2": (GPT2LMHeadModel, GPT2Config(**GPT2_SIZES)),
+    "gpt2-variant": (
+        GPT2LMHeadModel,
+        GPT2Config(
+            **GPT2_SIZES,
+            n_inner=40,
+            activation_function="gelu",
+            scale_attn_by_inverse_layer_idx=True,
+            tie_word_embeddings=False,
+        ),
+    ),
+    "gpt-neox": (
+        GPTNeoXForCausalLM,
+        GPTNeoXConfig(**NEOX_SIZES, rope_parameters=rope("default", partial_rotary_factor=0.25)),
+    ),
+    "gpt-neox-serial": (
+        GPTNeoXForCausalLM,
+        GPTNeoXConfig(
+            **NEOX_SIZES,
+            use_parallel_residual=False,
+            attention_bias=False,
+            hidden_act="gelu_new",
+            layer_norm_eps=1e-3,
+            rope_parameters=rope("default", partial_rotary_factor=0.5) | {"rope_theta": 500.0},
+        ),
+    ),
 }
 
 ADAPTERS = {
@@ -208,6 +249,12 @@ WITH_ADAPTERS = {
     "llama-bias-llama3": ADAPTERS,
     "gemma2": {"lora-rslora": ADAPTERS["lora-rslora"]},
     "phi3": {"lora-fused": dict(r=2, lora_alpha=4, use_dora=True, target_modules=["qkv_proj", "gate_up_proj"])},
+    # Weights that stand the other way round, and heads whose three parts stand together.
+    "gpt2": {
+        "lora-plain": dict(r=4, lora_alpha=8, fan_in_fan_out=True, target_modules=["c_attn"]),
+        "lora-dora": dict(r=2, lora_alpha=4, fan_in_fan_out=True, use_dora=True, target_modules=["c_attn", "c_proj"]),
+    },
+    "gpt-neox": {"lora-rslora": ADAPTERS["lora-rslora"]},
 }
 
 
@@ -273,7 +320,10 @@ def write_gradients(model, folder, rows):
         for target, logprob in zip(row["targets"], found):
             target["logprob"] = logprob
     (folder / "gradients.json").write_text(json.dumps(dict(rows=rows, **sums)) + "\n")
-    save_tensors({name: p.grad for name, p in model.named_parameters()}, folder / "gradients.safetensors")
+    # Its files keep the name that this parameter once had.
+    renamed = {"lm_head.weight": "embed_out.weight"} if model.config.model_type == "gpt_neox" else {}
+    gradients = {renamed.get(name, name): p.grad for name, p in model.named_parameters()}
+    save_tensors(gradients, folder / "gradients.safetensors")
 
 
 def write_adapter(model, folder, rows, settings):

@@ -9,7 +9,7 @@ use fidelio_backend::Encoding;
 use serde_json::Value;
 
 use crate::{
-    ChatTemplateSource, SentenceSettings, Tensors, Tokenizer, WeightsError, chat_template,
+    ChatTemplateSource, Fault, SentenceSettings, Tensors, Tokenizer, WeightsError, chat_template,
     folder::{self, WeightFiles},
     gguf::{Gguf, Metadata},
     json, safetensors, sentence, tokenizer,
@@ -96,6 +96,9 @@ impl Checkpoint {
                 found: folder::file_names(path)?,
             });
         };
+        let tensors = under_their_model(&config, tensors).map_err(|fault| {
+            WeightsError::Malformed { path: path.to_owned(), format: "safetensors", fault }
+        })?;
         Ok(Self {
             path: path.to_owned(),
             format: FileFormat::Safetensors,
@@ -235,6 +238,23 @@ fn context(config: &Value) -> Option<u64> {
 
 fn name_of(encoding: Encoding) -> String {
     format!("{encoding:?}")
+}
+
+/// GPT-2's own checkpoints are those of its inner model, whose names lack where it stands in the
+/// whole one.
+fn under_their_model(config: &Value, tensors: Tensors) -> Result<Tensors, Fault> {
+    const AT: &str = "transformer.";
+    let inner = config["model_type"] == "gpt2" && tensors.find("wte.weight").is_some();
+    if !inner {
+        return Ok(tensors);
+    }
+    let stored = tensors.stored().iter().cloned().map(|mut tensor| {
+        if &*tensor.name != "lm_head.weight" {
+            tensor.name = format!("{AT}{}", tensor.name).into();
+        }
+        tensor
+    });
+    Tensors::new(stored.collect())
 }
 
 #[cfg(test)]

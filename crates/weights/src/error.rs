@@ -132,6 +132,14 @@ pub enum WeightsError {
         /// What would say of each layer what it is.
         key: &'static str,
     },
+    /// A model whose layers stand where those that can be used more than once do not.
+    #[error(
+        "`layer_replication` is built for models whose layers are `model.layers.N`; a `{model_type}` has none"
+    )]
+    LayersElsewhere {
+        /// The model's `model_type`.
+        model_type: String,
+    },
     /// Adapters that were to become one in a way that makes no sense.
     #[error("the adapters cannot be merged: {problem}")]
     Combination {

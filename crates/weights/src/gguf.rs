@@ -97,6 +97,12 @@ impl Gguf {
     }
 }
 
+/// Whether checkpoints of Hugging Face's have a matrix of this name as `[inputs, outputs]`.
+pub(crate) fn is_turned(model_type: &str, name: &str) -> bool {
+    let form = families::of_model_type(model_type).and_then(|family| family.form_of(name));
+    form == Some(families::Otherwise::Turned)
+}
+
 fn malformed(path: &Path, fault: Fault) -> WeightsError {
     WeightsError::Malformed { path: path.to_owned(), format: "GGUF", fault }
 }

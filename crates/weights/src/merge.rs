@@ -9,7 +9,7 @@ use fidelio_backend::{
 };
 use rayon::prelude::*;
 
-use crate::{Checkpoint, Tensors, WeightsError, peft::PeftAdapter, quantize};
+use crate::{Checkpoint, Tensors, WeightsError, gguf, peft::PeftAdapter, quantize};
 
 const WEIGHT: &str = ".weight";
 const BIAS: &str = ".bias";
@@ -25,6 +25,7 @@ pub struct Merged {
     adapter: Tensors,
     spec: LoraSpec,
     ranks: LoraRanks,
+    model_type: String,
 }
 
 impl Merged {
@@ -61,16 +62,24 @@ impl Merged {
                 return Err(unmergeable(format!("`{name}` stands beside no weight of the model")));
             }
         }
-        Ok(Self { base, adapter: adapter.weights, spec, ranks })
+        let model_type = checkpoint.config()["model_type"].as_str().unwrap_or_default().to_owned();
+        Ok(Self { base, adapter: adapter.weights, spec, ranks, model_type })
     }
 
     /// `W + scale · B · A`, each row brought to its learnt length where the adapter has lengths.
     fn merge(&self, module: &str, base: &TensorView) -> Result<TensorView, BackendError> {
-        let mut w = read(module, base)?;
-        let (a, b) = (self.part(module, A)?, self.part(module, B)?);
-        let [output, input] = base.shape[..] else {
+        let [rows, cols] = base.shape[..] else {
             return Err(misfit(module, "is no matrix"));
         };
+        let mut w = read(module, base)?;
+        let turned = gguf::is_turned(&self.model_type, &format!("{module}{WEIGHT}"));
+        let [output, input] = if turned {
+            w = transposed(&w, cols);
+            [cols, rows]
+        } else {
+            [rows, cols]
+        };
+        let (a, b) = (self.part(module, A)?, self.part(module, B)?);
         let r = a.len() / input.max(1);
         if a.len() != r * input || b.len() != output * r {
             return Err(misfit(module, "has factors of another size"));
@@ -87,6 +96,7 @@ impl Merged {
                 }
             }
         });
+        let w = if turned { transposed(&w, input) } else { w };
         Ok(plain(w, base.shape.clone()))
     }
 
@@ -94,6 +104,11 @@ impl Merged {
         let name = format!("{module}{ending}");
         read(&name, &self.adapter.get(&name)?)
     }
+}
+
+/// A matrix with rows of `cols` numbers, column by column.
+fn transposed(x: &[f32], cols: usize) -> Vec<f32> {
+    (0..cols).flat_map(|col| x.iter().skip(col).step_by(cols.max(1)).copied()).collect()
 }
 
 /// Adds `scale · bᵀ · a` to a row of `W`, each element summed in 64 bits.

@@ -19,8 +19,13 @@ impl Checkpoint {
     ///
     /// # Errors
     /// [`WeightsError::Layers`] where a range is empty or goes past the model's last block, and
-    /// [`WeightsError::LayersUnlisted`] where a block would become another one with its number.
+    /// [`WeightsError::LayersUnlisted`] where a block would become another one with its number, and
+    /// [`WeightsError::LayersElsewhere`] where the model's blocks have other names.
     pub fn replicated(self, ranges: &[[usize; 2]]) -> Result<Self, WeightsError> {
+        if !self.weights().iter().any(|(name, ..)| block_of(name).is_some()) {
+            let model_type = self.config()["model_type"].as_str().unwrap_or("(none given)").into();
+            return Err(WeightsError::LayersElsewhere { model_type });
+        }
         let layers = self.config()[COUNT].as_u64().unwrap_or(0) as usize;
         if let Some(&range) = ranges.iter().find(|[first, end]| first >= end || *end > layers) {
             return Err(WeightsError::Layers { range, layers });

@@ -38,6 +38,12 @@ pub(crate) enum Form {
     /// Each number is larger by one: llama.cpp works the one of `1 + weight` into the weight. The
     /// numbers are 32-bit floats.
     OnePlus,
+    /// A matrix with its rows as columns; its elements are no blocks.
+    Turned,
+    /// Three parts one after the other, where each of `heads` groups has its share of every part.
+    InThreeParts {
+        heads: usize,
+    },
 }
 
 /// A tensor that will be written.
@@ -143,18 +149,26 @@ impl Stored {
                 halves_from_neighbours(&self.bytes, heads, self.shape.first().copied().unwrap_or(1))
             }
             Form::OnePlus => shifted(&self.bytes, -1.0),
+            Form::Turned => {
+                let rows = self.shape.last().copied().unwrap_or(1); // those of the file
+                turned(&self.bytes, rows, self.shape.iter().product())
+            }
+            Form::InThreeParts { heads } => regrouped(&self.bytes, [3, heads]),
         };
         TensorView { encoding: self.encoding, shape: self.shape.to_vec(), bytes }
     }
 }
 
 impl Form {
-    /// A tensor of so many rows in the form of the file, from that of its name.
-    pub(crate) fn arrange(self, bytes: Bytes, rows: usize) -> Bytes {
+    /// A tensor of this shape in the form of the file, from that of its name.
+    pub(crate) fn arrange(self, bytes: Bytes, shape: &[usize]) -> Bytes {
+        let rows = shape.first().copied().unwrap_or(1);
         match self {
             Self::AsNamed => bytes,
             Self::Interleaved { heads } => neighbours_from_halves(&bytes, heads, rows),
             Self::OnePlus => shifted(&bytes, 1.0),
+            Self::Turned => turned(&bytes, rows, shape.iter().product()),
+            Self::InThreeParts { heads } => regrouped(&bytes, [heads, 3]),
         }
     }
 }
@@ -163,6 +177,33 @@ impl Form {
 fn shifted(bytes: &Bytes, by: f32) -> Bytes {
     let (floats, _) = bytes.as_chunks::<4>();
     floats.iter().flat_map(|bytes| (f32::from_le_bytes(*bytes) + by).to_le_bytes()).collect()
+}
+
+/// The elements of `rows` rows, column by column.
+fn turned(bytes: &Bytes, rows: usize, elements: usize) -> Bytes {
+    let size = bytes.len() / elements.max(1);
+    let cols = elements / rows.max(1);
+    let mut out = BytesMut::with_capacity(bytes.len());
+    for col in 0..cols {
+        for row in 0..rows {
+            let at = (row * cols + col) * size;
+            out.extend_from_slice(&bytes[at..at + size]);
+        }
+    }
+    out.freeze()
+}
+
+/// Equal pieces, of which `outer` groups have `inner` each, in groups of one piece of each.
+fn regrouped(bytes: &Bytes, [outer, inner]: [usize; 2]) -> Bytes {
+    let piece = bytes.len() / (outer * inner).max(1);
+    let mut out = BytesMut::with_capacity(bytes.len());
+    for i in 0..inner {
+        for j in 0..outer {
+            let at = (j * inner + i) * piece;
+            out.extend_from_slice(&bytes[at..at + piece]);
+        }
+    }
+    out.freeze()
 }
 
 /// Llama.cpp's order of rotary rows: row `j·half + i` of a head becomes row `2i + j`.
@@ -209,14 +250,28 @@ mod tests {
         let bytes = Bytes::from_static(&[0, 2, 1, 3, 10, 12, 11, 13]);
         let named = halves_from_neighbours(&bytes, 2, 8);
         assert_eq!(&named[..], [0, 1, 2, 3, 10, 11, 12, 13]);
-        assert_eq!(Form::Interleaved { heads: 2 }.arrange(named, 8), bytes);
+        assert_eq!(Form::Interleaved { heads: 2 }.arrange(named, &[8]), bytes);
     }
 
     #[test]
     fn the_one_of_a_norm_goes_and_comes() {
         let bytes = |x: [f32; 2]| -> Bytes { x.into_iter().flat_map(f32::to_le_bytes).collect() };
-        assert_eq!(Form::OnePlus.arrange(bytes([0.5, -2.0]), 2), bytes([1.5, -1.0]));
+        assert_eq!(Form::OnePlus.arrange(bytes([0.5, -2.0]), &[2]), bytes([1.5, -1.0]));
         assert_eq!(shifted(&bytes([1.5, -1.0]), -1.0), bytes([0.5, -2.0]));
+    }
+
+    #[test]
+    fn matrices_are_turned_and_heads_put_together() {
+        // [2, 3] of two bytes each.
+        let bytes = Bytes::from_static(&[0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]);
+        let other = turned(&bytes, 2, 6);
+        assert_eq!(&other[..], [0, 0, 3, 3, 1, 1, 4, 4, 2, 2, 5, 5]);
+        assert_eq!(turned(&other, 3, 6), bytes);
+        // Queries, keys and values of two heads.
+        let parts = Bytes::from_static(&[1, 2, 11, 12, 21, 22]);
+        let heads = regrouped(&parts, [3, 2]);
+        assert_eq!(&heads[..], [1, 11, 21, 2, 12, 22]);
+        assert_eq!(Form::InThreeParts { heads: 2 }.arrange(heads, &[6]), parts);
     }
 
     #[test]

@@ -180,6 +180,9 @@ fn options(input: &ProbeInput) -> EmbedOptions {
     }
 }
 
+/// Architectures that are no language models.
+const ENCODERS: [&str; 5] = ["bert", "distilbert", "modernbert", "roberta", "xlm-roberta"];
+
 /// `bert` and `llm` say what the model is; it must be that.
 fn check_kind(run: &ProbeFile, number: usize, embedder: &Embedder) -> Result<(), Error> {
     let card = embedder.card();
@@ -187,7 +190,9 @@ fn check_kind(run: &ProbeFile, number: usize, embedder: &Embedder) -> Result<(),
     let encoder = &run.config().input_features[number].encoder;
     let (fits, other) = match encoder {
         Encoder::Bert { .. } => (architecture == "bert", "`auto_transformer` takes any model"),
-        Encoder::Llm { .. } => (architecture != "bert", "`auto_transformer` takes any model"),
+        Encoder::Llm { .. } => {
+            (!ENCODERS.contains(&architecture), "`auto_transformer` takes any model")
+        }
         _ => return Ok(()),
     };
     if fits {

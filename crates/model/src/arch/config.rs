@@ -11,7 +11,7 @@ use serde::{
 };
 
 use super::config_of;
-use crate::layers::{AttentionConfig, NormConfig, Rotary, RotaryConfig, UNKNOWN, refuse};
+use crate::layers::{AttentionConfig, NormConfig, NormKind, Rotary, RotaryConfig, UNKNOWN, refuse};
 
 /// The keys that decoders share, as `config.json` spells them.
 #[derive(Debug, Clone, serde::Deserialize)]
@@ -45,12 +45,14 @@ const WITHOUT_EFFECT: &[&str] = &[
     "_name_or_path",
     "architectures",
     "attention_dropout",
+    "attn_pdrop",
     "auto_map",
     "bad_words_ids",
     "begin_suppress_tokens",
     "bos_token_id",
     "cache_implementation",
     "chunk_size_feed_forward",
+    "classifier_dropout",
     "decoder_start_token_id",
     "diversity_penalty",
     "do_sample",
@@ -64,6 +66,7 @@ const WITHOUT_EFFECT: &[&str] = &[
     "forced_bos_token_id",
     "forced_eos_token_id",
     "gradient_checkpointing",
+    "hidden_dropout",
     "id2label",
     "initializer_range",
     "is_decoder",
@@ -93,6 +96,11 @@ const WITHOUT_EFFECT: &[&str] = &[
     "return_dict",
     "return_dict_in_generate",
     "sep_token_id",
+    "summary_activation",
+    "summary_first_dropout",
+    "summary_proj_to_labels",
+    "summary_type",
+    "summary_use_proj",
     "suppress_tokens",
     "task_specific_params",
     "temperature",
@@ -110,6 +118,40 @@ const WITHOUT_EFFECT: &[&str] = &[
     "unsloth_version",
     "use_bfloat16",
     "use_cache",
+];
+
+/// The same of what only encoders have: also what only stands on top of them, and which kernels they
+/// would be computed with.
+const WITHOUT_EFFECT_ON_ENCODERS: &[&str] = &[
+    "_num_labels",
+    "attention_probs_dropout_prob",
+    "classifier_activation",
+    "classifier_bias",
+    "classifier_pooling",
+    "cls_token_id",
+    "decoder_bias",
+    "deterministic_flash_attn",
+    "directionality",
+    "dropout",
+    "embedding_dropout",
+    "hidden_dropout_prob",
+    "initializer_cutoff_factor",
+    "mlp_dropout",
+    "num_labels",
+    "output_past",
+    "pooler_fc_size",
+    "pooler_num_attention_heads",
+    "pooler_num_fc_layers",
+    "pooler_size_per_head",
+    "pooler_type",
+    "qa_dropout",
+    "reference_compile",
+    "repad_logits_with_grad",
+    "seq_classif_dropout",
+    "sparse_pred_ignore_index",
+    "sparse_prediction",
+    "tie_weights_",
+    "tie_word_embeddings",
 ];
 
 /// Keys that change nothing where they are false.
@@ -141,6 +183,52 @@ pub(super) fn read<T: DeserializeOwned>(
     }
     config.check()?;
     Ok((config, own))
+}
+
+/// The keys of an encoder.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_encoder<T: DeserializeOwned>(spec: &OpenSpec) -> Result<T, BackendError> {
+    let own: T = config_of(spec)?;
+    let known = [WITHOUT_EFFECT, WITHOUT_EFFECT_ON_ENCODERS, keys_of::<T>()];
+    let keys = spec.config.as_object().into_iter().flatten();
+    for (key, _) in keys.filter(|(_, value)| !value.is_null()) {
+        if !known.iter().any(|keys| keys.contains(&key.as_str())) {
+            return refuse(key, UNKNOWN.into());
+        }
+    }
+    Ok(own)
+}
+
+/// Builds an architecture that has names of its own for shared keys: its name, the shared one.
+///
+/// # Errors
+/// Those of `build`, about the key as `config.json` spells it; and where both names are there and
+/// say two things.
+pub(super) fn under_own_names<T>(
+    names: &[(&str, &str)],
+    spec: &OpenSpec,
+    build: impl FnOnce(&OpenSpec) -> Result<T, BackendError>,
+) -> Result<T, BackendError> {
+    let mut renamed = spec.clone();
+    for (own, shared) in names {
+        let Some(keys) = renamed.config.as_object_mut() else { break };
+        let Some(value) = keys.remove(*own).filter(|value| !value.is_null()) else { continue };
+        match keys.get(*shared).filter(|there| !there.is_null()) {
+            Some(there) if *there != value => {
+                return refuse(own, format!("is {value}, and `{shared}` is {there}"));
+            }
+            _ => keys.insert((*shared).to_owned(), value),
+        };
+    }
+    build(&renamed).map_err(|error| match error {
+        BackendError::ModelConfig { key, problem } => {
+            let own = names.iter().find(|(_, shared)| *shared == key);
+            BackendError::ModelConfig { key: own.map_or(key, |(own, _)| (*own).into()), problem }
+        }
+        other => other,
+    })
 }
 
 impl DecoderConfig {
@@ -199,7 +287,7 @@ impl DecoderConfig {
 
     /// Norms that scale by their weight.
     pub(super) fn norm(&self) -> NormConfig {
-        NormConfig { eps: self.rms_norm_eps, around_one: false }
+        NormConfig { eps: self.rms_norm_eps, kind: NormKind::RootMeanSquare }
     }
 
     /// The context and the angles for whole heads.
@@ -273,8 +361,13 @@ fn layer_slides(layer_type: &str) -> Result<bool, BackendError> {
 pub(super) fn activation(key: &str, name: &str) -> Result<Activation, BackendError> {
     match name {
         "silu" | "swish" => Ok(Activation::Silu),
-        "gelu_pytorch_tanh" => Ok(Activation::GeluTanh),
-        other => refuse(key, format!("is `{other}`; `silu` and `gelu_pytorch_tanh` are built")),
+        "gelu" => Ok(Activation::Gelu),
+        // The same formula, written in three ways.
+        "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => Ok(Activation::GeluTanh),
+        other => {
+            let built = "`silu`, `gelu` and `gelu_pytorch_tanh` are built";
+            refuse(key, format!("is `{other}`; {built}"))
+        }
     }
 }
 

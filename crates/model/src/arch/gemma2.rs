@@ -9,7 +9,7 @@ use super::{
     stack::Stack,
 };
 use crate::{
-    layers::{Added, Attention, Block, GatedMlp, NormConfig, RmsNorm, refuse},
+    layers::{Added, Attention, Block, GatedMlp, Norm, NormConfig, NormKind, refuse},
     loader::Loader,
 };
 
@@ -79,7 +79,7 @@ impl Family {
         positive("attn_logit_softcapping", softcap)?;
         config.tie_word_embeddings.get_or_insert(true);
         config.head_dim.get_or_insert(usual_head() as usize);
-        let norm = NormConfig { around_one: true, ..config.norm() };
+        let norm = NormConfig { kind: NormKind::AroundOne, ..config.norm() };
         let scoring = Scoring { scale: query_pre_attn_scalar.powf(-0.5), softcap };
         Ok(Self { config, norm, scoring })
     }
@@ -109,12 +109,12 @@ impl Family {
     ) -> Block {
         let size = self.config.hidden_size;
         let mut norm =
-            |name: &str| Some(RmsNorm::load(&format!("{at}.{name}"), size, self.norm, loader));
+            |name: &str| Some(Norm::load(&format!("{at}.{name}"), size, self.norm, loader));
         let [before, after] = ["input_layernorm", "post_attention_layernorm"].map(&mut norm);
         let attention = Added { before, part: attention, after };
         let around = ["pre_feedforward_layernorm", "post_feedforward_layernorm"];
         let [before, after] = around.map(&mut norm);
-        Block { attention, mlp: Added { before, part: mlp, after } }
+        Block { attention, mlp: Added { before, part: Box::new(mlp), after }, parallel: false }
     }
 }
 

@@ -5,7 +5,7 @@ use fidelio_backend::{BackendError, OpenSpec};
 
 use super::{config, stack::Stack};
 use crate::{
-    layers::{Added, Attention, Block, GatedMlp, RmsNorm},
+    layers::{Added, Attention, Block, GatedMlp, Norm},
     loader::Loader,
 };
 
@@ -26,13 +26,14 @@ pub(super) fn build(spec: &OpenSpec, loader: &mut Loader<'_>) -> Result<Stack, B
             .turned(rotary.clone());
         let mlp = GatedMlp::load(at, config.mlp_sizes(), false, activation, loader);
         let mut after = |name: &str| {
-            Some(RmsNorm::load(&format!("{at}.{name}"), config.hidden_size, norm, loader))
+            Some(Norm::load(&format!("{at}.{name}"), config.hidden_size, norm, loader))
         };
         let attended = after("post_attention_layernorm");
         let mixed = after("post_feedforward_layernorm");
         Block {
             attention: Added { before: None, part: attention, after: attended },
-            mlp: Added { before: None, part: mlp, after: mixed },
+            mlp: Added { before: None, part: Box::new(mlp), after: mixed },
+            parallel: false,
         }
     }))
 }

@@ -6,24 +6,43 @@ use fidelio_ops::Weight;
 use super::{Decoder, Sizes, config::DecoderConfig};
 use crate::{
     footprint::{Kept, Learns},
-    layers::{Block, Head, NormConfig, RmsNorm},
+    layers::{Block, Head, Norm, NormConfig},
     loader::Loader,
     parameter::Slot,
     pass::Pass,
 };
 
-const EMBED_TOKENS: &str = "model.embed_tokens.weight";
-const LM_HEAD: &str = "lm_head.weight";
+/// What a decoder's tensors outside of its layers are called, and where its layers stand.
+pub(super) struct Names {
+    pub(super) table: &'static str,
+    /// The table of learnt positions.
+    pub(super) positions: Option<&'static str>,
+    pub(super) layers: &'static str,
+    pub(super) norm: &'static str,
+    pub(super) head: &'static str,
+}
 
-/// A decoder; its parameters have the names that most checkpoints of Hugging Face's give them.
+/// The names that most checkpoints of Hugging Face's have.
+const USUAL: Names = Names {
+    table: "model.embed_tokens.weight",
+    positions: None,
+    layers: "model.layers",
+    norm: "model.norm",
+    head: "lm_head.weight",
+};
+
+/// A decoder; its parameters have the names of its checkpoint.
 pub(super) struct Stack {
-    embed_tokens: Weight,
+    names: &'static Names,
+    table: Weight,
+    /// Learnt positions: what is added to the embedding of a token that stands there.
+    positions: Option<Weight>,
     /// What embeddings are multiplied with.
     pub(super) embedding_scale: Option<f32>,
     layers: Vec<Block>,
-    norm: RmsNorm,
-    /// None where it is tied to `embed_tokens`.
-    lm_head: Option<Weight>,
+    norm: Norm,
+    /// None where it is tied to `table`.
+    head: Option<Weight>,
     /// Bends logits to stay between it and its negative.
     pub(super) softcap: Option<f32>,
     sizes: Sizes,
@@ -36,19 +55,32 @@ impl Stack {
         context: usize,
         norm: NormConfig,
         loader: &mut Loader<'_>,
+        block: impl FnMut(usize, &str, &mut Loader<'_>) -> Block,
+    ) -> Self {
+        Self::load_named(&USUAL, config, context, norm, loader, block)
+    }
+
+    /// The same of a checkpoint with other names.
+    pub(super) fn load_named(
+        names: &'static Names,
+        config: &DecoderConfig,
+        context: usize,
+        norm: NormConfig,
+        loader: &mut Loader<'_>,
         mut block: impl FnMut(usize, &str, &mut Loader<'_>) -> Block,
     ) -> Self {
         let (hidden, vocabulary) = (config.hidden_size, config.vocab_size);
-        let embed_tokens = loader.matrix(EMBED_TOKENS, vocabulary, hidden);
+        let table = loader.matrix(names.table, vocabulary, hidden);
+        let positions = names.positions.map(|name| loader.matrix(name, context, hidden));
         let layers = (0..config.num_hidden_layers)
-            .map(|layer| block(layer, &format!("model.layers.{layer}"), loader))
+            .map(|layer| block(layer, &format!("{}.{layer}", names.layers), loader))
             .collect();
-        let norm = RmsNorm::load("model.norm", hidden, norm, loader);
-        let lm_head = if config.tie_word_embeddings.unwrap_or(false) {
-            loader.accept_copy(LM_HEAD, EMBED_TOKENS);
+        let norm = Norm::load(names.norm, hidden, norm, loader);
+        let head = if config.tie_word_embeddings.unwrap_or(false) {
+            loader.accept_copy(names.head, names.table);
             None
         } else {
-            Some(loader.matrix(LM_HEAD, vocabulary, hidden))
+            Some(loader.matrix(names.head, vocabulary, hidden))
         };
         let sizes = Sizes {
             context,
@@ -57,13 +89,14 @@ impl Stack {
             key_value_heads: config.key_value_heads(),
             head_dim: config.head_dim(),
         };
-        Self { embed_tokens, embedding_scale: None, layers, norm, lm_head, softcap: None, sizes }
+        let (embedding_scale, softcap) = (None, None);
+        Self { names, table, positions, embedding_scale, layers, norm, head, softcap, sizes }
     }
 }
 
 impl Decoder for Stack {
     fn embed(&self, ids: &[u32]) -> Tensor<2> {
-        let x = self.embed_tokens.embed(ids); // [t, hidden]
+        let x = self.table.embed(ids); // [t, hidden]
         match self.embedding_scale {
             Some(scale) => x * scale,
             None => x,
@@ -75,10 +108,16 @@ impl Decoder for Stack {
     }
 
     fn block(&self, layer: usize, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
+        let x = match &self.positions {
+            Some(table) if layer == 0 => x + table.embed(pass.positions()),
+            _ => x,
+        };
         self.layers[layer].forward(layer, x, pass)
     }
 
     fn kept(&self, layer: usize, tracked: bool, learns: &Learns<'_>) -> Kept {
+        let positions = self.names.positions.filter(|_| layer == 0);
+        let tracked = tracked || positions.is_some_and(|name| learns.parameter(name));
         self.layers[layer].kept(tracked, learns)
     }
 
@@ -87,25 +126,28 @@ impl Decoder for Stack {
     }
 
     fn head(&self) -> Head<'_> {
-        Head::new(&self.norm, self.lm_head.as_ref().unwrap_or(&self.embed_tokens), self.softcap)
+        Head::new(&self.norm, self.head.as_ref().unwrap_or(&self.table), self.softcap)
     }
 
     fn output_name(&self) -> &'static str {
-        if self.lm_head.is_some() { LM_HEAD } else { EMBED_TOKENS }
+        if self.head.is_some() { self.names.head } else { self.names.table }
     }
 
     fn table_name(&self) -> &'static str {
-        EMBED_TOKENS
+        self.names.table
     }
 
     fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
-        each(EMBED_TOKENS, Slot::Matrix(&mut self.embed_tokens));
+        each(self.names.table, Slot::Matrix(&mut self.table));
+        if let (Some(name), Some(positions)) = (self.names.positions, &mut self.positions) {
+            each(name, Slot::Matrix(positions));
+        }
         for block in &mut self.layers {
             block.parameters(each);
         }
         self.norm.parameters(each);
-        if let Some(head) = &mut self.lm_head {
-            each(LM_HEAD, Slot::Matrix(head));
+        if let Some(head) = &mut self.head {
+            each(self.names.head, Slot::Matrix(head));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 use fidelio_ops::Scoring;
 
-use super::{Branches, Linear, NormConfig, RmsNorm, Rotary};
+use super::{Branches, Linear, Norm, NormConfig, Rotary};
 use crate::{
     footprint::{Kept, Learns},
     loader::Loader,
@@ -28,11 +28,11 @@ pub(crate) struct AttentionConfig {
 
 /// Queries, keys and values of `h` heads; several query heads share a key head.
 pub(crate) struct Attention {
-    /// `q_proj`, `k_proj` and `v_proj`, or `qkv_proj`.
+    /// `q_proj`, `k_proj` and `v_proj`, or all in one.
     qkv: Branches<3>,
     o_proj: Linear,
     /// `q_norm` and `k_norm`, over a head or over all heads together.
-    norms: Option<[RmsNorm; 2]>,
+    norms: Option<[Norm; 2]>,
     config: AttentionConfig,
     /// None: positions play no part.
     rotary: Option<Arc<Rotary>>,
@@ -73,6 +73,11 @@ impl Attention {
     fn over(qkv: Branches<3>, at: &str, config: &AttentionConfig, loader: &mut Loader<'_>) -> Self {
         let sizes = [config.queries(), config.hidden_size];
         let o_proj = Linear::load(&format!("{at}.o_proj"), sizes, config.output_bias, loader);
+        Self::of(qkv, o_proj, config)
+    }
+
+    /// Of layers that are there.
+    pub(crate) fn of(qkv: Branches<3>, o_proj: Linear, config: &AttentionConfig) -> Self {
         let scoring = Scoring::scaled(1.0 / (config.head_dim as f32).sqrt());
         Self { qkv, o_proj, norms: None, config: *config, rotary: None, window: None, scoring }
     }
@@ -98,7 +103,7 @@ impl Attention {
     ) -> Self {
         let [q, k] = sizes;
         let mut norm =
-            |name, size| RmsNorm::load(&format!("{at}.self_attn.{name}"), size, config, loader);
+            |name, size| Norm::load(&format!("{at}.self_attn.{name}"), size, config, loader);
         Self { norms: Some([norm("q_norm", q), norm("k_norm", k)]), ..self }
     }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Attention, GatedMlp, NormConfig, RmsNorm};
+use super::{Attention, FeedForward, Norm, NormConfig};
 use crate::{
     footprint::{Kept, Learns},
     loader::Loader,
@@ -10,17 +10,18 @@ use crate::{
     pass::Pass,
 };
 
-/// `x + attention`, then `x + mlp`.
+/// `x + attention`, then `x + mlp`; in parallel, both read the same `x`.
 pub(crate) struct Block {
     pub(crate) attention: Added<Attention>,
-    pub(crate) mlp: Added<GatedMlp>,
+    pub(crate) mlp: Added<Box<dyn FeedForward>>,
+    pub(crate) parallel: bool,
 }
 
 /// A part of a block, and the norms of what it reads and of what it gives.
 pub(crate) struct Added<T> {
-    pub(crate) before: Option<RmsNorm>,
+    pub(crate) before: Option<Norm>,
     pub(crate) part: T,
-    pub(crate) after: Option<RmsNorm>,
+    pub(crate) after: Option<Norm>,
 }
 
 impl Block {
@@ -29,33 +30,54 @@ impl Block {
     pub(crate) fn pre_norm(
         at: &str,
         attention: Attention,
-        mlp: GatedMlp,
+        mlp: impl FeedForward + 'static,
         hidden: usize,
         norm: NormConfig,
         loader: &mut Loader<'_>,
     ) -> Self {
-        let mut norm =
-            |name: &str| Some(RmsNorm::load(&format!("{at}.{name}"), hidden, norm, loader));
-        let before = norm("input_layernorm");
-        let attention = Added { before, part: attention, after: None };
-        let before = norm("post_attention_layernorm");
-        Self { attention, mlp: Added { before, part: mlp, after: None } }
+        let names = ["input_layernorm", "post_attention_layernorm"];
+        Self::pre_norms(at, names, attention, mlp, hidden, norm, loader)
+    }
+
+    /// The same with norms of other names.
+    pub(crate) fn pre_norms(
+        at: &str,
+        names: [&str; 2],
+        attention: Attention,
+        mlp: impl FeedForward + 'static,
+        hidden: usize,
+        norm: NormConfig,
+        loader: &mut Loader<'_>,
+    ) -> Self {
+        let [before_attention, before_mlp] =
+            names.map(|name| Some(Norm::load(&format!("{at}.{name}"), hidden, norm, loader)));
+        Self {
+            attention: Added { before: before_attention, part: attention, after: None },
+            mlp: Added { before: before_mlp, part: Box::new(mlp), after: None },
+            parallel: false,
+        }
     }
 
     /// One of [`crate::arch::Sizes::layers`]: `[t, hidden]` to the same.
     pub(crate) fn forward(&self, layer: usize, x: Tensor<2>, pass: &mut Pass<'_>) -> Tensor<2> {
-        let attend = |x| self.attention.part.forward(layer, x, pass);
-        let x = self.attention.forward(x, attend);
-        self.mlp.forward(x, |x| self.mlp.part.forward(x, pass))
+        let attended = self.attention.given(&x, |x| self.attention.part.forward(layer, x, pass));
+        let mix = |x: &Tensor<2>| self.mlp.given(x, |x| self.mlp.part.forward(x, pass));
+        if self.parallel {
+            let mixed = mix(&x);
+            return x + attended + mixed;
+        }
+        let x = x + attended;
+        let mixed = mix(&x);
+        x + mixed
     }
 
     pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
         let attended = self
             .attention
             .kept(tracked, learns, |tracked| self.attention.part.kept(tracked, learns));
-        let mixed =
-            self.mlp.kept(attended.tracked, learns, |tracked| self.mlp.part.kept(tracked, learns));
-        Kept { floats: attended.floats + mixed.floats, tracked: mixed.tracked }
+        let read = if self.parallel { tracked } else { attended.tracked };
+        let mixed = self.mlp.kept(read, learns, |tracked| self.mlp.part.kept(tracked, learns));
+        Kept { floats: attended.floats + mixed.floats, tracked: attended.tracked || mixed.tracked }
     }
 
     pub(crate) fn working(&self, learns: &Learns<'_>) -> usize {
@@ -63,7 +85,7 @@ impl Block {
     }
 
     pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
-        let Self { attention, mlp } = self;
+        let Self { attention, mlp, .. } = self;
         attention.before.iter_mut().for_each(|norm| norm.parameters(each));
         attention.part.parameters(each);
         attention.after.iter_mut().for_each(|norm| norm.parameters(each));
@@ -74,21 +96,22 @@ impl Block {
 }
 
 impl<T> Added<T> {
-    fn forward(&self, x: Tensor<2>, part: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
+    /// What is added to `x`.
+    fn given(&self, x: &Tensor<2>, part: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let read = match &self.before {
             Some(norm) => norm.forward(x.clone()),
             None => x.clone(),
         };
         let given = part(read);
         match &self.after {
-            Some(norm) => x + norm.forward(given),
-            None => x + given,
+            Some(norm) => norm.forward(given),
+            None => given,
         }
     }
 
     fn kept(&self, tracked: bool, learns: &Learns<'_>, part: impl FnOnce(bool) -> Kept) -> Kept {
         let nothing = |tracked| Kept { floats: 0, tracked };
-        let of = |norm: &Option<RmsNorm>, tracked| match norm {
+        let of = |norm: &Option<Norm>, tracked| match norm {
             Some(norm) => norm.kept(tracked, learns),
             None => nothing(tracked),
         };

@@ -16,6 +16,8 @@ pub(crate) struct Branches<const N: usize> {
     linears: Vec<Linear>,
     /// How wide each result is.
     outputs: [usize; N],
+    /// Of one layer: the groups in each of which a part of every result stands, one after the other.
+    groups: usize,
 }
 
 impl<const N: usize> Branches<N> {
@@ -35,7 +37,7 @@ impl<const N: usize> Branches<N> {
                 Linear::load(&format!("{at}.{name}"), [input, output], bias, loader)
             })
             .collect();
-        Self { linears, outputs }
+        Self { linears, outputs, groups: 1 }
     }
 
     /// One layer, `at`, whose outputs stand one after the other. An adapter stands beside it as one.
@@ -46,7 +48,12 @@ impl<const N: usize> Branches<N> {
         loader: &mut Loader<'_>,
     ) -> Self {
         let sizes = [input, outputs.iter().sum()];
-        Self { linears: vec![Linear::load(at, sizes, false, loader)], outputs }
+        Self::of(Linear::load(at, sizes, false, loader), outputs, 1)
+    }
+
+    /// One layer whose outputs are `groups` times a part of each result.
+    pub(crate) fn of(fused: Linear, outputs: [usize; N], groups: usize) -> Self {
+        Self { linears: vec![fused], outputs, groups }
     }
 
     /// `[t, input]` to `[t, output]` each.
@@ -55,10 +62,20 @@ impl<const N: usize> Branches<N> {
             return std::array::from_fn(|i| self.linears[i].forward(x.clone(), pass));
         };
         let all = fused.forward(x, pass); // [t, all outputs]
+        let ([t, width], groups) = (all.dims(), self.groups);
         let mut first = 0;
+        if groups == 1 {
+            return self.outputs.map(|output| {
+                first += output;
+                all.clone().narrow(1, first - output, output)
+            });
+        }
+        let all = all.reshape([t, groups, width / groups]);
         self.outputs.map(|output| {
-            first += output;
-            all.clone().narrow(1, first - output, output)
+            let part = output / groups;
+            first += part;
+            // [t, groups, part] -> [t, output]
+            all.clone().narrow(2, first - part, part).reshape([t, output])
         })
     }
 

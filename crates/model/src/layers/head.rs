@@ -3,12 +3,12 @@
 use burn::tensor::{Int, Tensor, TensorData};
 use fidelio_ops::{Asked, Loss, TokenScore, Top, Weighed, Weight};
 
-use super::RmsNorm;
+use super::Norm;
 
 /// Turns hidden states into statements about the next token.
 #[derive(Clone, Copy)]
 pub(crate) struct Head<'a> {
-    norm: &'a RmsNorm,
+    norm: &'a Norm,
     output: &'a Weight,
     /// Bends logits to stay between it and its negative.
     softcap: Option<f32>,
@@ -16,7 +16,7 @@ pub(crate) struct Head<'a> {
 
 impl<'a> Head<'a> {
     /// `output` is the table of token embeddings where the two are tied.
-    pub(crate) fn new(norm: &'a RmsNorm, output: &'a Weight, softcap: Option<f32>) -> Self {
+    pub(crate) fn new(norm: &'a Norm, output: &'a Weight, softcap: Option<f32>) -> Self {
         Self { norm, output, softcap }
     }
 

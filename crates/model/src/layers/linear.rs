@@ -17,6 +17,8 @@ pub(crate) struct Linear {
     name: String,
     weight: Weight,
     bias: Option<Tensor<1>>,
+    /// Whether the checkpoint has the weight as `[input, output]`.
+    turned: bool,
 }
 
 impl Linear {
@@ -32,6 +34,23 @@ impl Linear {
             name: at.into(),
             weight: loader.matrix(&format!("{at}.weight"), output, input),
             bias: bias.then(|| loader.vector(&format!("{at}.bias"), output)),
+            turned: false,
+        }
+    }
+
+    /// The same of a checkpoint that has the weight as `[input, output]`: GPT-2's `Conv1D`.
+    pub(crate) fn load_turned(
+        at: &str,
+        [input, output]: [usize; 2],
+        bias: bool,
+        loader: &mut Loader<'_>,
+    ) -> Self {
+        Self {
+            module: loader.module(at, [input, output], bias),
+            name: at.into(),
+            weight: loader.turned_matrix(&format!("{at}.weight"), output, input),
+            bias: bias.then(|| loader.vector(&format!("{at}.bias"), output)),
+            turned: true,
         }
     }
 
@@ -91,7 +110,9 @@ impl Linear {
     }
 
     pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
-        each(&format!("{}.weight", self.name), Slot::Matrix(&mut self.weight));
+        let weight = &mut self.weight;
+        let slot = if self.turned { Slot::Turned(weight) } else { Slot::Matrix(weight) };
+        each(&format!("{}.weight", self.name), slot);
         if let Some(bias) = &mut self.bias {
             each(&format!("{}.bias", self.name), Slot::Vector(bias));
         }

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use fidelio_ops::Activation;
 
-use super::{Branches, Linear};
+use super::{Branches, FeedForward, Linear};
 use crate::{
     footprint::{Kept, Learns},
     loader::Loader,
@@ -51,15 +51,16 @@ impl GatedMlp {
             activation,
         }
     }
+}
 
-    /// `[t, hidden]` to the same.
-    pub(crate) fn forward(&self, x: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
+impl FeedForward for GatedMlp {
+    fn forward(&self, x: Tensor<2>, pass: &Pass<'_>) -> Tensor<2> {
         let [gate, up] = self.gate_up.forward(x, pass); // [t, inner]
         self.down_proj.forward(fidelio_ops::gated(gate, up, self.activation), pass)
     }
 
     /// Keeps `gate` and `up`, and what its layers keep of their operands.
-    pub(crate) fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
+    fn kept(&self, tracked: bool, learns: &Learns<'_>) -> Kept {
         let [_, inner] = self.down_proj.dims();
         let gate_up = self.gate_up.kept(tracked, learns);
         let down = self.down_proj.kept(gate_up.tracked, learns);
@@ -72,13 +73,13 @@ impl GatedMlp {
 
     /// Floats per token that it works with on the way back: the gradients of its operand, of the
     /// product (in place of the product itself, where that was kept), and of both its factors.
-    pub(crate) fn working(&self, learns: &Learns<'_>) -> usize {
+    fn working(&self, learns: &Learns<'_>) -> usize {
         let [hidden, inner] = self.down_proj.dims();
         let product_was_kept = self.down_proj.kept(true, learns).operand;
         hidden + inner * if product_was_kept { 2 } else { 3 }
     }
 
-    pub(crate) fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
+    fn parameters(&mut self, each: &mut dyn FnMut(&str, Slot<'_>)) {
         self.gate_up.parameters(each);
         self.down_proj.parameters(each);
     }

@@ -59,7 +59,8 @@ impl Rule for Muon {
 
 /// By name, since an embedding's shape tells nothing.
 fn is_hidden_matrix(name: &str, rows: usize) -> bool {
-    let is_outer = ["embed_tokens", "lm_head"].iter().any(|outer| name.contains(outer));
+    const OUTER: [&str; 6] = ["embed_tokens", "lm_head", "wte", "wpe", "embed_in", "embed_out"];
+    let is_outer = OUTER.iter().any(|outer| name.contains(outer));
     rows > 1 && !is_outer
 }
 

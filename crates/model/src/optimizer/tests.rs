@@ -182,7 +182,7 @@ fn muon_leaves_embeddings_and_the_head_to_adamw() {
     let muon = OptimizerSpec::Muon { momentum: 0.95, nesterov: true, weight_decay: 0.1 };
     let adamw =
         OptimizerSpec::Adamw { betas: [0.9, 0.95], eps: 1e-10, weight_decay: 0.1, amsgrad: false };
-    for name in ["model.embed_tokens.weight", "lm_head.weight"] {
+    for name in ["model.embed_tokens.weight", "lm_head.weight", "transformer.wpe.weight"] {
         let [found, expected] = [&muon, &adamw].map(|spec| {
             let mut optimizer = Optimizer::new(spec.clone()).unwrap();
             let value = tensor(&golden.start["matrix"], [4, 3], &devices()[0]);

@@ -144,7 +144,8 @@ impl BurnSession {
     pub(super) fn own_weights(&mut self) -> BTreeMap<String, Weight> {
         let mut weights = BTreeMap::new();
         self.model.parameters(&mut |name, slot| {
-            if let (Some(module), Slot::Matrix(weight)) = (name.strip_suffix(".weight"), slot) {
+            let (Slot::Matrix(weight) | Slot::Turned(weight)) = slot else { return };
+            if let Some(module) = name.strip_suffix(".weight") {
                 weights.insert(module.to_owned(), weight.clone());
             }
         });

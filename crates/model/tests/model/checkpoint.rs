@@ -27,6 +27,10 @@ pub(crate) const NAMES: &[&str] = &[
     "qwen3-yarn",
     "smollm3",
     "olmo2",
+    "gpt2",
+    "gpt2-variant",
+    "gpt-neox",
+    "gpt-neox-serial",
 ];
 
 /// The engines that tests run on, the default first: all that are compiled in, or the one that

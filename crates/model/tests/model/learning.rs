@@ -215,11 +215,13 @@ pub(crate) fn named(tensors: Tensors) -> BTreeMap<String, TensorView> {
 const KINDS: &[&str] = &["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"];
 
 /// Checkpoints with adapters of PEFT's, and which.
-const ADAPTERS: [(&str, &[&str]); 4] = [
+const ADAPTERS: [(&str, &[&str]); 6] = [
     ("llama", KINDS),
     ("llama-bias-llama3", KINDS),
     ("gemma2", &["lora-rslora"]),
     ("phi3", &["lora-fused"]),
+    ("gpt2", &["lora-plain", "lora-dora"]),
+    ("gpt-neox", &["lora-rslora"]),
 ];
 
 #[test]
@@ -262,6 +264,14 @@ fn adapters_beside_replicated_layers_equal_peft() {
             check_adapter(&at, &open, &folder, &rows.rows);
         }
     }
+}
+
+/// Layers of other names would stay where they are.
+#[test]
+fn layers_of_other_names_are_not_replicated() {
+    let checkpoint = Checkpoint::open(&Golden::read("gpt-neox").folder).unwrap();
+    let error = checkpoint.replicated(&[[1, 2], [0, 1]]).unwrap_err().to_string();
+    assert!(error.contains("a `gpt_neox` has none"), "{error}");
 }
 
 /// Logits and gradients of a folder's adapter, beside the model that `open` opens.

@@ -11,10 +11,16 @@ use crate::{
 #[test]
 fn a_merged_model_has_the_logits_of_peft() {
     let backend = engines().remove(0);
-    for model in ["llama", "llama-bias-llama3"] {
+    const LLAMA: &[&str] = &["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"];
+    for (model, kinds) in [
+        ("llama", LLAMA),
+        ("llama-bias-llama3", LLAMA),
+        ("gpt2", &["lora-plain", "lora-dora"]), // whose weights stand the other way round
+        ("gpt-neox", &["lora-rslora"]),
+    ] {
         let golden = Golden::read(model);
         let checkpoint = Checkpoint::open(&golden.folder).unwrap();
-        for kind in ["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"] {
+        for kind in kinds {
             let folder = golden.folder.join(kind);
             let merged = Merged::new(&checkpoint, peft::open(&folder).unwrap()).unwrap();
             let spec = OpenSpec::new(golden.config.clone());

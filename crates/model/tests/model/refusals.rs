@@ -66,11 +66,11 @@ fn a_tied_head_that_differs_is_refused() {
 #[test]
 fn what_is_not_built_is_refused_by_key() {
     for (key, value, part) in [
-        ("hidden_act", json!("gelu"), "`hidden_act`"),
+        ("hidden_act", json!("relu"), "`hidden_act`"),
         ("rope_parameters", json!({"rope_type": "spiral"}), "`spiral` is not built"),
         ("num_key_value_heads", json!(3), "`num_key_value_heads`"),
         ("hidden_size", json!("wide"), "`hidden_size`"),
-        ("model_type", json!("gpt2"), "`gpt2` is not supported"),
+        ("model_type", json!("rwkv"), "`rwkv` is not supported"),
     ] {
         let complaint = complaint("llama", |golden| golden.config[key] = value);
         assert!(complaint.contains(part), "`{part}` is not in: {complaint}");
@@ -100,7 +100,7 @@ fn what_would_change_the_numbers_is_refused_by_name() {
             json!(["full_attention", "chunked_attention"]),
             "`chunked_attention`",
         ),
-        ("gemma2", "hidden_activation", json!("gelu"), "`hidden_activation`"),
+        ("gemma2", "hidden_activation", json!("relu"), "`hidden_activation`"),
         ("gemma2", "final_logit_softcapping", json!(-1.0), "`final_logit_softcapping`"),
         ("gemma3", "attn_logit_softcapping", json!(50.0), "`attn_logit_softcapping`"),
         ("gemma3", "use_bidirectional_attention", json!(true), "`use_bidirectional_attention`"),
@@ -113,6 +113,19 @@ fn what_would_change_the_numbers_is_refused_by_name() {
         ("phi3", "rope_parameters", json!({"type": "longrope"}), "`rope_scaling.short_factor`"),
         ("smollm3", "no_rope_layers", json!([1, 0]), "2 entries for 5 layers"),
         ("olmo2", "sliding_window", json!(4096), "`sliding_window`"),
+        ("gpt2", "activation_function", json!("relu"), "`activation_function`"),
+        ("gpt2", "add_cross_attention", json!(true), "only false is built"),
+        ("gpt2", "hidden_size", json!(32), "`n_embd` in the model's config.json is 24, and"),
+        ("gpt2", "n_head", json!(0), "`n_head` in the model's config.json is 0"),
+        ("gpt2", "alibi", json!(true), "`alibi`"),
+        (
+            "gpt-neox",
+            "rope_parameters",
+            json!({"rope_type": "default", "partial_rotary_factor": 0.2}),
+            "which turns 3 of 16 channels",
+        ),
+        ("gpt-neox", "hidden_act", json!("relu"), "`hidden_act`"),
+        ("gpt-neox", "sliding_window", json!(4), "`sliding_window`"),
     ] {
         let complaint = complaint(model, |golden| golden.config[key] = value);
         assert!(complaint.contains(part), "{model}: `{part}` is not in: {complaint}");

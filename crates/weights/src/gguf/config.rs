@@ -18,18 +18,18 @@ pub(super) fn config(metadata: &Metadata, stored: &mut Vec<Stored>) -> Result<Va
     let family = families::of(architecture);
     let mut settings = Settings { metadata, architecture, keys: Map::new() };
     settings.set("model_type", json!(family.map_or(architecture, |family| family.model_type)));
-    if let Some(Family { class, activation: [key, name], .. }) = family {
+    if let Some(Family { class, activation: [key, name], epsilon, .. }) = family {
         settings.set("architectures", json!([class]));
         settings.set(key, json!(name));
         settings.require(&["embedding_length", "block_count", "feed_forward_length"])?;
-        settings.require(&["attention.head_count", "attention.layer_norm_rms_epsilon"])?;
+        settings.require(&["attention.head_count", *epsilon])?;
     }
     settings.sizes()?;
     settings.heads()?;
     settings.rotary(stored)?;
     settings.windows()?;
     settings.of_family()?;
-    settings.read_tensors(stored);
+    settings.read_tensors(stored, family);
     settings.tokens()?;
     Ok(Value::Object(settings.keys))
 }
@@ -189,6 +189,16 @@ impl Settings<'_> {
     fn of_family(&mut self) -> Result<(), Fault> {
         match self.architecture {
             "smollm3" => self.set("no_rope_layer_interval", json!(4)),
+            "gpt2" => {
+                let epsilon = self.keys.remove("layer_norm_eps").unwrap_or_default();
+                self.set("layer_norm_epsilon", epsilon);
+                self.keys.remove("rope_theta"); // positions are learnt
+            }
+            "gptneox" => {
+                let parallel = self.metadata.get(&self.key("use_parallel_residual"));
+                let parallel = !matches!(parallel, Some(Entry::Scalar(Scalar::Bool(false))));
+                self.set("use_parallel_residual", json!(parallel));
+            }
             "gemma2" => self.query_scale(46)?,
             "gemma3" => {
                 self.query_scale(62)?;
@@ -222,13 +232,18 @@ impl Settings<'_> {
     }
 
     /// What the tensors say better than the metadata.
-    fn read_tensors(&mut self, stored: &[Stored]) {
+    fn read_tensors(&mut self, stored: &[Stored], family: Option<&Family>) {
         let find = |name: &str| stored.iter().find(|tensor| &*tensor.name == name);
-        let embedding = find("model.embed_tokens.weight").or_else(|| find("token_embd.weight"));
-        if let Some(embedding) = embedding {
-            self.set("vocab_size", json!(embedding.shape.first()));
-            let head = find("lm_head.weight").or_else(|| find("output.weight"));
+        let [table, head] = family
+            .map_or(["token_embd", "output"], |it| [it.whole.table, it.whole.head])
+            .map(|name| find(&format!("{name}.weight")));
+        if let Some(table) = table {
+            self.set("vocab_size", json!(table.shape.first()));
             self.set("tie_word_embeddings", json!(head.is_none()));
+        }
+        if self.architecture == "gptneox" {
+            let bias = find("gpt_neox.layers.0.attention.query_key_value.bias");
+            self.set("attention_bias", json!(bias.is_some()));
         }
         if matches!(self.architecture, "llama" | "smollm3" | "qwen3" | "olmo2") {
             let has = |name| find(name).is_some();

@@ -104,7 +104,7 @@ impl GgufPlan {
             }
             let bytes = quantize::reencode(&planned.name, &tensor, plan.encoding)?;
             go_on(each)?;
-            Ok(planned.form.arrange(bytes, plan.shape[0]))
+            Ok(planned.form.arrange(bytes, &plan.shape))
         })
     }
 }
@@ -188,7 +188,7 @@ fn form(part: &str, settings: &Settings) -> Form {
 fn check_shape(name: &str, shape: &[usize], role: Role, form: Form) -> Result<(), WeightsError> {
     let dimensions = if role == Role::Vector { 1 } else { 2 };
     let divides = match form {
-        Form::AsNamed | Form::OnePlus => true,
+        Form::AsNamed | Form::OnePlus | Form::Turned | Form::InThreeParts { .. } => true,
         Form::Interleaved { heads } => {
             shape.first().is_some_and(|rows| rows.is_multiple_of(2 * heads))
         }

@@ -3,7 +3,7 @@
 use fidelio_backend::Encoding;
 
 use super::{
-    families::{self, Family},
+    families::{self, Family, Otherwise, Whole},
     metadata::{Metadata, Value},
 };
 use crate::{
@@ -12,11 +12,11 @@ use crate::{
 };
 
 /// Tensors outside of layers: llama.cpp's name, Hugging Face's.
-pub(super) const WHOLE: [(&str, &str); 3] = [
-    ("token_embd.weight", "model.embed_tokens.weight"),
-    ("output_norm.weight", "model.norm.weight"),
-    ("output.weight", "lm_head.weight"),
-];
+fn whole(family: &Family) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let Whole { table, positions, norm, head, .. } = *family.whole;
+    let three = [("token_embd", table), ("output_norm", norm), ("output", head)];
+    three.into_iter().chain(positions.map(|positions| ("position_embd", positions)))
+}
 
 /// Renames the tensors of architectures we know, and notes which stand in another form.
 /// Others keep their names, so that a model can report them.
@@ -27,6 +27,9 @@ pub(super) fn rename(metadata: &Metadata, stored: &mut [Stored]) -> Result<(), F
     for tensor in stored {
         let Some(renamed) = hugging_face(&tensor.name, family) else { continue };
         tensor.form = form(metadata, family, tensor, &renamed)?;
+        if tensor.form == Form::Turned {
+            tensor.shape.reverse();
+        }
         tensor.name = renamed.into();
     }
     Ok(())
@@ -40,6 +43,11 @@ fn form(
 ) -> Result<Form, Fault> {
     if family.norms_around_one && is_norm(renamed) {
         return one_plus(tensor);
+    }
+    match family.form_of(renamed) {
+        Some(Otherwise::Turned) => return turned(tensor),
+        Some(Otherwise::InThreeParts) => return in_three_parts(metadata, family, tensor),
+        None => {}
     }
     let count = match renamed.rsplit('.').nth(1) {
         Some("q_proj") if family.interleaved => "attention.head_count",
@@ -70,10 +78,49 @@ fn one_plus(tensor: &Stored) -> Result<Form, Fault> {
     })
 }
 
+/// Blocks lie along rows, and cannot be turned round with them.
+fn turned(tensor: &Stored) -> Result<Form, Fault> {
+    let plain = matches!(tensor.encoding, Encoding::F32 | Encoding::F16 | Encoding::BF16);
+    if plain && tensor.shape.len() == 2 {
+        return Ok(Form::Turned);
+    }
+    Err(Fault::Encoding {
+        tensor: tensor.name.to_string(),
+        encoding: format!(
+            "{:?} {:?}, where a matrix that the model has the other way round is to be floats",
+            tensor.encoding, tensor.shape
+        ),
+    })
+}
+
+fn in_three_parts(metadata: &Metadata, family: &Family, tensor: &Stored) -> Result<Form, Fault> {
+    let key = format!("{}.attention.head_count", family.architecture);
+    let heads = heads(metadata, &key)?.ok_or(Fault::MissingKey { key })?;
+    let heads = usize::try_from(heads).unwrap_or(usize::MAX);
+    let rows = tensor.shape.first().copied().unwrap_or(1);
+    let divides = heads.checked_mul(3).is_some_and(|parts| parts > 0 && rows % parts == 0);
+    let problem = if !divides {
+        "the rows do not divide into three parts for each head"
+    } else if tensor.shape.len() == 1 && tensor.encoding.block_len() > 1 {
+        "a vector of quantised blocks cannot be reordered"
+    } else {
+        return Ok(Form::InThreeParts { heads });
+    };
+    Err(Fault::Dimensions {
+        tensor: tensor.name.to_string(),
+        dims: tensor.shape.iter().map(|&dim| dim as u64).collect(),
+        problem,
+    })
+}
+
 /// The name in a checkpoint of Hugging Face.
 fn hugging_face(name: &str, family: &Family) -> Option<String> {
-    if let Some((_, theirs)) = WHOLE.iter().find(|(ours, _)| *ours == name) {
-        return Some((*theirs).to_owned());
+    let outside = name.rsplit_once('.').and_then(|(ours, kind)| {
+        let (_, theirs) = whole(family).find(|(it, _)| *it == ours)?;
+        Some(format!("{theirs}.{kind}"))
+    });
+    if outside.is_some() {
+        return outside;
     }
     let mut parts = name.split('.');
     let (Some("blk"), Some(layer), Some(part), Some(kind @ ("weight" | "bias")), None) =
@@ -85,15 +132,17 @@ fn hugging_face(name: &str, family: &Family) -> Option<String> {
         return None;
     }
     let (_, part) = family.parts.iter().find(|(ours, _)| *ours == part)?;
-    Some(format!("model.layers.{layer}.{part}.{kind}"))
+    Some(format!("{}.{layer}.{part}.{kind}", family.whole.layers))
 }
 
 /// The name in a GGUF file of a tensor of Hugging Face's.
 pub(super) fn gguf(name: &str, family: &Family) -> Option<String> {
-    if let Some((ours, _)) = WHOLE.iter().find(|(_, theirs)| *theirs == name) {
-        return Some((*ours).to_owned());
+    let (outside, kind) = name.rsplit_once('.')?;
+    if let Some((ours, _)) = whole(family).find(|(_, theirs)| *theirs == outside) {
+        return Some(format!("{ours}.{kind}"));
     }
-    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
+    let rest = name.strip_prefix(family.whole.layers)?.strip_prefix('.')?;
+    let (layer, rest) = rest.split_once('.')?;
     let (part, kind) = rest.rsplit_once('.')?;
     let (ours, _) = family.parts.iter().find(|(_, theirs)| *theirs == part)?;
     Some(format!("blk.{layer}.{ours}.{kind}"))
@@ -162,7 +211,8 @@ mod tests {
             for name in layers.chain(["token_embd.weight".to_owned()]) {
                 let theirs = hugging_face(&name, family).unwrap();
                 assert_eq!(gguf(&theirs, family).as_deref(), Some(&*name));
-                assert_eq!(is_norm(&theirs), name.contains("norm"), "{name}");
+                let found = !family.norms_around_one || is_norm(&theirs) == name.contains("norm");
+                assert!(found, "{name}");
             }
         }
         let llama = families::of("llama").unwrap();

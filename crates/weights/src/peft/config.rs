@@ -17,7 +17,8 @@ const VERSION: &str = "0.21.2";
 const NOTES: &[&str] = &[
     "auto_mapping",
     "base_model_name_or_path",
-    "eva_config", // how the matrices started; they are in the file
+    "eva_config",     // how the matrices started; they are in the file
+    "fan_in_fan_out", // how the base has its weights; PEFT corrects it by the layer
     "inference_mode",
     "megatron_core",
     "peft_version",
@@ -49,7 +50,6 @@ const REFUSED: &[&str] = &[
     "corda_config",
     "ensure_weight_tying",
     "exclude_modules",
-    "fan_in_fan_out",
     "kasa_config",
     "layers_pattern",
     "layers_to_transform",
@@ -217,13 +217,14 @@ pub(super) fn written(spec: &LoraSpec, base_model: Option<&str>) -> Value {
     let mut map = Map::new();
     for key in REFUSED {
         let neutral = match *key {
-            "ensure_weight_tying" | "fan_in_fan_out" | "lora_bias" | "use_qalora" => json!(false),
+            "ensure_weight_tying" | "lora_bias" | "use_qalora" => json!(false),
             "loftq_config" => json!({}),
             _ => Value::Null,
         };
         map.insert((*key).to_owned(), neutral);
     }
     let Value::Object(said) = json!({
+        "fan_in_fan_out": false,
         "auto_mapping": null,
         "base_model_name_or_path": base_model,
         "eva_config": null,

@@ -156,7 +156,6 @@ fn keys_that_would_change_the_result_are_refused_by_name() {
         ("task_type", json!("SEQ_CLS"), "only CAUSAL_LM"),
         ("modules_to_save", json!(["lm_head"]), "is not supported"),
         ("layers_to_transform", json!([0]), "is not supported"),
-        ("fan_in_fan_out", json!(true), "is not supported"),
         ("exclude_modules", json!("q"), "is not supported"),
         ("lora_bias", json!(true), "is not supported"),
         ("trainable_token_indices", json!([1]), "is not supported"),

@@ -92,6 +92,10 @@ impl BurnSession {
                 self.model.parameters(&mut |name, slot| {
                     let shape = match slot {
                         Slot::Matrix(weight) => weight.dims(),
+                        Slot::Turned(weight) => {
+                            let [rows, cols] = weight.dims();
+                            [cols, rows]
+                        }
                         Slot::Vector(x) => [1, x.dims()[0]],
                     };
                     shapes.insert(name.to_owned(), shape);
@@ -109,7 +113,7 @@ impl BurnSession {
         self.model.parameters(&mut |name, slot| {
             if !learners.in_model(name) {
                 bytes += match slot {
-                    Slot::Matrix(weight) => weight.bytes(),
+                    Slot::Matrix(weight) | Slot::Turned(weight) => weight.bytes(),
                     Slot::Vector(x) => x.dims()[0] * FLOAT,
                 };
             }
