@@ -117,6 +117,7 @@ impl ToolFormat {
 /// Tells calls from text while a model speaks. Nothing that was said is lost: what looks like a call and
 /// is none comes as text.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "what was heard in each format, side by side")]
 pub struct ToolListener {
     format: ToolFormat,
     /// Something other than white space has come.

@@ -90,19 +90,16 @@ pub(crate) fn run(args: &Args, global: &Global, ui: &Ui) -> Result<(), Failure> 
     let mut seen = Seen::read(folder)?;
     seen.truncate(args.rows);
     let tolerance = args.tolerance.map_or_else(|| usual_tolerance(args, &run, folder, ui), Ok)?;
-    let verdict = match &args.url {
-        Some(url) => {
-            let client = Client::new(url, args.served_name.clone(), args.api_key.as_deref())?;
-            verify(&client, seen, tolerance)?
-        }
-        None => {
-            let machine = super::machine(global)?;
-            let (voices, limits) = (Voices::one("run"), InferenceLimits::default());
-            let parts = serve::open(&args.model, &voices, limits, machine, ui)?;
-            let server = Local::start(parts)?;
-            let client = Client::new(&server.url(), None, None)?;
-            verify(&client, seen, tolerance)?
-        }
+    let verdict = if let Some(url) = &args.url {
+        let client = Client::new(url, args.served_name.clone(), args.api_key.as_deref())?;
+        verify(&client, seen, tolerance)?
+    } else {
+        let machine = super::machine(global)?;
+        let (voices, limits) = (Voices::one("run"), InferenceLimits::default());
+        let parts = serve::open(&args.model, &voices, limits, machine, ui)?;
+        let server = Local::start(parts)?;
+        let client = Client::new(&server.url(), None, None)?;
+        verify(&client, seen, tolerance)?
     };
     ui.result(&verdict, || said(&verdict))?;
     if verdict.same < verdict.rows.len() { Err(Failure::Found) } else { Ok(()) }

@@ -10,8 +10,8 @@ use crate::{
 
 #[test]
 fn a_merged_model_has_the_logits_of_peft() {
-    let backend = engines().remove(0);
     const LLAMA: &[&str] = &["lora-plain", "lora-rslora", "lora-dora", "lora-patterns"];
+    let backend = engines().remove(0);
     for (model, kinds) in [
         ("llama", LLAMA),
         ("llama-bias-llama3", LLAMA),
