@@ -359,6 +359,19 @@ def save_adapter(adapted, folder):
     path.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n")
 
 
+# What make_principal.py and make_ggufs.py put beside these.
+OF_OTHERS = ["principal.json", "model.gguf"]
+
+
+def clear(folder):
+    """Removes what is there, except for what other scripts made."""
+    for path in folder.iterdir() if folder.is_dir() else []:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name not in OF_OTHERS:
+            path.unlink()
+
+
 def main():
     only = sys.argv[2:]  # names of some models
     for name, (kind, config) in MODELS.items():
@@ -374,7 +387,7 @@ def main():
                     0.3 * torch.randn_like(parameter)
                 )
         folder = OUT / name
-        shutil.rmtree(folder, ignore_errors=True)
+        clear(folder)
         model.save_pretrained(folder)
         (folder / "generation_config.json").unlink(missing_ok=True)
         cases = []
